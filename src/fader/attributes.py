@@ -1,0 +1,173 @@
+"""What can be slid: named attributes, their values, and the code that the decoder is fed.
+
+This is the only home of the size of the code ("2n" in section 4 of the paper) and of the meaning of a
+fader value (section 3 and figure 1): value v of a binary attribute is coded as (1 - v, v), so that 0 is
+absent, 1 is present and values outside [0, 1] exaggerate. A categorical attribute of K named values is
+coded as a one-hot vector of size K; its "value" is the index of the category.
+
+Importing this module does not import torch, so that the command line stays quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from fader.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+BINARY = ("absent", "present")
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One attribute: a name and two or more named values, the index of a value being its label."""
+
+    name: str
+    values: tuple[str, ...] = BINARY
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise UserError("An attribute has an empty name; give it one in the table's header.")
+        if len(self.values) < 2:
+            raise UserError(
+                f"Attribute {self.name!r} has {len(self.values)} value(s); at least two are needed to move between them."
+            )
+        if len(set(self.values)) != len(self.values):
+            raise UserError(f"Attribute {self.name!r} names a value twice: {', '.join(self.values)}.")
+
+    @property
+    def binary(self) -> bool:
+        """Whether the attribute has two values and so a fader (rather than a switch)."""
+        return len(self.values) == 2
+
+    def value(self, given: float | str | bool) -> float:
+        """The numeric value of what a user gave: a fader value, or the name of one of the values."""
+        if isinstance(given, str):
+            if given in self.values:
+                return float(self.values.index(given))
+            try:
+                given = float(given)
+            except ValueError:
+                raise UserError(
+                    f"{self.name} has no value {given!r}; it takes {', '.join(self.values)}"
+                    + (" or a number (0 absent, 1 present)." if self.binary else ".")
+                ) from None
+        given = float(given)
+        if given != given or given in (float("inf"), float("-inf")):
+            raise UserError(f"{self.name} cannot be set to {given}; give a finite number.")
+        if not self.binary and (given != int(given) or not 0 <= given < len(self.values)):
+            raise UserError(
+                f"{self.name} is a switch between {', '.join(self.values)}; {given:g} is not the number of one of them."
+            )
+        return given
+
+
+@dataclass(frozen=True)
+class Schema:
+    """An ordered list of attributes: what a label vector y, a code and a bank of faders consist of."""
+
+    attributes: tuple[Attribute, ...]
+
+    def __post_init__(self) -> None:
+        if not self.attributes:
+            raise UserError("No attribute is chosen; at least one is needed.")
+        if len(set(self.names)) != len(self.names):
+            raise UserError(f"An attribute is named twice: {', '.join(self.names)}.")
+
+    @classmethod
+    def binary(cls, names: Iterable[str]) -> Schema:
+        """A schema of binary attributes with these names."""
+        return cls(tuple(Attribute(name) for name in names))
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple(attribute.name for attribute in self.attributes)
+
+    def __len__(self) -> int:
+        return len(self.attributes)
+
+    def __iter__(self) -> Iterator[Attribute]:
+        return iter(self.attributes)
+
+    def index(self, name: str) -> int:
+        """The position of an attribute. Raises UserError, naming those there are, if there is none such."""
+        if name not in self.names:
+            raise UserError(f"There is no attribute {name!r}; there are {', '.join(self.names)}.")
+        return self.names.index(name)
+
+    def select(self, names: Sequence[str]) -> Schema:
+        """The schema of these attributes alone, in the order given."""
+        return Schema(tuple(self.attributes[self.index(name)] for name in names))
+
+    @cached_property
+    def code_size(self) -> int:
+        """Size of the code: two for a binary attribute, the number of values for a categorical one."""
+        return sum(len(attribute.values) for attribute in self.attributes)
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """Where each attribute lies in the code, and in the logits of a classifier or discriminator."""
+        stops = [0]
+        for attribute in self.attributes:
+            stops.append(stops[-1] + len(attribute.values))
+        return tuple(slice(start, stop) for start, stop in zip(stops[:-1], stops[1:], strict=True))
+
+    def code(self, values: Tensor) -> Tensor:
+        """The code of label or fader values: [..., n] to [..., code_size], floating point.
+
+        Binary: v to (1 - v, v) for any real v. Categorical: the one-hot vector of an integral index.
+        """
+        import torch
+
+        values = values if values.is_floating_point() else values.to(torch.get_default_dtype())
+        parts = []
+        for k, attribute in enumerate(self.attributes):
+            value = values[..., k, None]
+            if attribute.binary:
+                parts.append(torch.cat([1 - value, value], dim=-1))
+            else:
+                categories = torch.arange(len(attribute.values), device=values.device)
+                parts.append((value == categories).to(values.dtype))
+        return torch.cat(parts, dim=-1)
+
+    def flipped(self, labels: Tensor, name: str) -> Tensor:
+        """Labels [N, n] with one attribute swapped: 1 - y if binary, the next category (cyclically) if not."""
+        k = self.index(name)
+        labels = labels.clone()
+        labels[:, k] = (labels[:, k] + 1) % len(self.attributes[k].values)
+        return labels
+
+    def adversarial_target(self, labels: Tensor, generator: Generator | None = None) -> Tensor:
+        """The mistake that the encoder wants the discriminator to make (equation 2), for labels [N, n].
+
+        1 - y for a binary attribute; for a categorical one a random *other* category, each equally likely.
+        """
+        import torch
+
+        targets = 1 - labels
+        for k, attribute in enumerate(self.attributes):
+            if not attribute.binary:
+                count = len(attribute.values)
+                # Drawn on the CPU so that the same seed gives the same targets on every device.
+                shift = torch.randint(1, count, (labels.shape[0],), generator=generator).to(labels.device)
+                targets[:, k] = (labels[:, k] + shift) % count
+        return targets
+
+    def to_json(self) -> list[dict[str, Any]]:
+        return [{"name": attribute.name, "values": list(attribute.values)} for attribute in self.attributes]
+
+    @classmethod
+    def from_json(cls, data: Any) -> Schema:
+        """The schema that `to_json` wrote. Raises UserError if `data` is anything else."""
+        try:
+            attributes = [(entry["name"], tuple(entry["values"])) for entry in data]
+        except (KeyError, TypeError) as error:
+            raise UserError("The list of attributes is damaged: each needs a name and its values.") from error
+        if not all(isinstance(text, str) for name, values in attributes for text in (name, *values)):
+            raise UserError("The list of attributes is damaged: names and values have to be text.")
+        return cls(tuple(Attribute(name, values) for name, values in attributes))
