@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from fader.errors import UserError
@@ -35,7 +36,7 @@ class Attribute:
             raise UserError("An attribute has an empty name; give it one in the table's header.")
         if len(self.values) < 2:
             raise UserError(
-                f"Attribute {self.name!r} has {len(self.values)} value(s); at least two are needed to move between them."
+                f"Attribute {self.name!r} has {len(self.values)} value(s); two at least are needed to move between."
             )
         if len(set(self.values)) != len(self.values):
             raise UserError(f"Attribute {self.name!r} names a value twice: {', '.join(self.values)}.")
@@ -115,7 +116,7 @@ class Schema:
         stops = [0]
         for attribute in self.attributes:
             stops.append(stops[-1] + len(attribute.values))
-        return tuple(slice(start, stop) for start, stop in zip(stops[:-1], stops[1:], strict=True))
+        return tuple(slice(start, stop) for start, stop in pairwise(stops))
 
     def code(self, values: Tensor) -> Tensor:
         """The code of label or fader values: [..., n] to [..., code_size], floating point.
@@ -134,6 +135,19 @@ class Schema:
                 categories = torch.arange(len(attribute.values), device=values.device)
                 parts.append((value == categories).to(values.dtype))
         return torch.cat(parts, dim=-1)
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """log P of every value of every attribute, [B, code_size], from logits of the same shape."""
+        import torch
+
+        return torch.cat([logits[:, part].log_softmax(dim=1) for part in self.slices], dim=1)
+
+    def predictions(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The likeliest labels, int64 [B, n], and the probability given to each, [B, n], from logits [B, code_size]."""
+        import torch
+
+        best = [logits[:, part].softmax(dim=1).max(dim=1) for part in self.slices]
+        return torch.stack([b.indices for b in best], dim=1), torch.stack([b.values for b in best], dim=1)
 
     def flipped(self, labels: Tensor, name: str) -> Tensor:
         """Labels [N, n] with one attribute swapped: 1 - y if binary, the next category (cyclically) if not."""

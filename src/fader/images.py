@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from fader.errors import UserError
 
@@ -59,7 +59,7 @@ def open_picture(source: str | PathLike[str] | BinaryIO, name: str | None = None
         raise UserError(f"{name}: it claims more pixels than the limit of {MAX_PIXELS // 1_000_000} million.") from None
     except Exception as error:  # Pillow's decoders raise many kinds, from OSError to SyntaxError and struct.error.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if isinstance(error, Image.UnidentifiedImageError):
+        if isinstance(error, UnidentifiedImageError):
             reason = "not a picture in any known format"
         raise UserError(f"{name}: it cannot be read as a picture ({reason}).") from None
 

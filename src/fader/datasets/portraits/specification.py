@@ -12,6 +12,7 @@ thing that removing an attribute leaves open.
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -207,4 +208,4 @@ def avatar_options(person: Person, labels: tuple[int, ...]) -> dict[str, Any]:
 
 def _contrast(first: str, second: str) -> float:
     channels = zip(bytes.fromhex(first[1:]), bytes.fromhex(second[1:]), strict=True)
-    return sum((a - b) ** 2 for a, b in channels) ** 0.5
+    return math.sqrt(sum((a - b) ** 2 for a, b in channels))

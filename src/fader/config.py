@@ -1,0 +1,250 @@
+"""The configuration dataclasses and the presets. Field docstrings are the command line's help.
+
+Importing this module does not import torch, so that `fader --help` is instant.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from fader.errors import UserError
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise UserError(message)
+
+
+def widths(first: int, largest: int, layers: int) -> list[int]:
+    """Feature maps layer by layer: doubling from `first`, never over `largest`."""
+    return [min(first * 2**layer, largest) for layer in range(layers)]
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """The encoder and the decoder (section 4)."""
+
+    size: int = 256
+    """Side of the pictures in pixels: a power of two, 32 at least."""
+    channels: int = 3
+    """3 for colour, 1 for grey."""
+    layers: int = 7
+    """Layers of the encoder, and as many of the decoder; each halves or doubles the side."""
+    width: int = 16
+    """Feature maps of the first encoder layer; each further layer has twice as many, up to max_width."""
+    max_width: int = 512
+    """Most feature maps of a layer."""
+    norm: Literal["batch", "instance"] = "batch"
+    """Normalisation after the convolutions, in the encoder and decoder."""
+    upsampling: Literal["transposed", "nearest", "pixelshuffle"] = "transposed"
+    """How the decoder doubles the side: 4x4 transposed convolution (the paper), or, against checkerboard patterns,
+    nearest upsampling and a 3x3 convolution, or a 3x3 convolution and a pixel shuffle."""
+    skips: int = 0
+    """Skip connections from the encoder to the decoder; the discriminator then reads what the last of them carries."""
+    decoder_dropout: float = 0.0
+    """Dropout in the first three layers of the decoder (the paper found that it hurts)."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.size >= 32 and self.size & (self.size - 1) == 0,
+            f"size is {self.size}; it has to be a power of two from 32 on.",
+        )
+        _require(self.channels in (1, 3), f"channels is {self.channels}; it has to be 1 (grey) or 3 (colour).")
+        most = self.size.bit_length() - 1
+        _require(
+            1 <= self.layers <= most,
+            f"layers is {self.layers}; at {self.size} pixels it has to be from 1 to {most}.",
+        )
+        _require(1 <= self.width <= self.max_width, f"width is {self.width}; it has to be from 1 to max_width.")
+        _require(
+            0 <= self.skips < self.layers,
+            f"skips is {self.skips}; with {self.layers} layers it has to be from 0 to {self.layers - 1}.",
+        )
+        _require(
+            not (self.norm == "instance" and 2**self.layers == self.size),
+            f"instance norm has nothing to average over a latent of side 1; use at most {most - 1} layers.",
+        )
+        _require(0 <= self.decoder_dropout < 1, f"decoder_dropout is {self.decoder_dropout}; it has to be in [0, 1).")
+
+    @property
+    def encoder_widths(self) -> list[int]:
+        """Output channels of the encoder, layer by layer."""
+        return widths(self.width, self.max_width, self.layers)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Shape of the latent z: (feature maps, side, side)."""
+        side = self.size // 2**self.layers
+        return self.encoder_widths[-1], side, side
+
+
+@dataclass(frozen=True)
+class DiscriminatorConfig:
+    """The latent discriminator (section 4)."""
+
+    discriminator_width: int = 512
+    """Feature maps of its convolutions."""
+    discriminator_hidden: int = 512
+    """Units of its hidden fully connected layer."""
+    discriminator_convolutions: Literal["one", "all"] = "one"
+    """One convolution (the paper), or as many as bring the latent to side 1 (the release)."""
+    discriminator_dropout: float = 0.3
+    """Dropout after its convolutions and, with logits "one", in the fully connected part."""
+    discriminator_logits: Literal["one", "pair"] = "one"
+    """For a binary attribute one logit and a sigmoid (the paper), or a pair of logits and a softmax (the release)."""
+
+    def __post_init__(self) -> None:
+        _require(
+            self.discriminator_width >= 1 and self.discriminator_hidden >= 1,
+            "discriminator_width and discriminator_hidden have to be at least 1.",
+        )
+        _require(
+            0 <= self.discriminator_dropout < 1,
+            f"discriminator_dropout is {self.discriminator_dropout}; it has to be in [0, 1).",
+        )
+
+
+@dataclass(frozen=True)
+class ClassifierConfig:
+    """An attribute classifier: for selection and for pictures without labels, or as the judge of an evaluation."""
+
+    architecture: Literal["strided", "residual"] = "strided"
+    """The encoder's pattern (used in selection and in the model folder), or a residual network (the judge)."""
+    width: int = 32
+    """Feature maps of its first layer."""
+    max_width: int = 256
+    """Most feature maps of a layer."""
+    hidden: int = 512
+    """Units of its hidden fully connected layer (strided only)."""
+    epochs: float = 5.0
+    """How often it sees each training picture."""
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    """Peak learning rate of Adam; it rises and falls over the run (one cycle)."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The two players' training (sections 3, 4 and 5.1)."""
+
+    steps: int = 1_000_000
+    """Updates of each player."""
+    batch_size: int = 32
+    learning_rate: float = 2e-3
+    """Of Adam, for both players."""
+    beta1: float = 0.5
+    beta2: float = 0.999
+    decay: float = 0.0
+    """Share of the run, at its end, over which the learning rate falls linearly to 0."""
+    adversarial_weight: float = 1e-4
+    """lambda_E of equation 2, once it has risen."""
+    ramp: int | None = None
+    """Steps over which lambda_E rises linearly from 0. By default ramp_share of the steps, so that it shortens with
+    a shortened run."""
+    ramp_share: float = 0.5
+    """Share of the run over which lambda_E rises, where ramp is not given."""
+    clip: float | None = None
+    """Largest gradient norm of a network; larger ones are scaled down."""
+    discriminator_mode: Literal["eval", "train"] = "eval"
+    """Mode of the discriminator while the encoder learns against it: without or with its dropout."""
+    flip: bool = True
+    """Flip training pictures horizontally with probability 0.5."""
+    balance: bool = False
+    """Draw training pictures so that rare values of the attributes are seen more often."""
+    epoch_images: int | None = None
+    """Training images between two evaluations; by default the number of training pictures."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of encoder and decoder; it is then what is evaluated and saved. 0: off."""
+    patchgan_weight: float = 0.0
+    """Weight of a PatchGAN loss on pictures decoded with random attributes; 0: off."""
+    classifier_weight: float = 0.0
+    """Weight of a classifier loss on pictures decoded with random attributes; 0: off."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 1, f"steps is {self.steps}; it has to be at least 1.")
+        _require(self.batch_size >= 2, f"batch_size is {self.batch_size}; batch normalisation needs at least 2.")
+        _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it has to be above 0.")
+        _require(0 <= self.decay <= 1, f"decay is {self.decay}; it is a share of the run, from 0 to 1.")
+        _require(0 <= self.ramp_share <= 1, f"ramp_share is {self.ramp_share}; it is a share of the run, from 0 to 1.")
+        _require(self.ramp is None or self.ramp >= 0, f"ramp is {self.ramp}; it has to be 0 or more steps.")
+        _require(self.adversarial_weight >= 0, "adversarial_weight has to be 0 or more.")
+        _require(self.clip is None or self.clip > 0, f"clip is {self.clip}; it has to be above 0.")
+        _require(0 <= self.ema < 1, f"ema is {self.ema}; it has to be in [0, 1).")
+        _require(self.epoch_images is None or self.epoch_images >= 1, "epoch_images has to be at least 1.")
+        _require(self.patchgan_weight >= 0 and self.classifier_weight >= 0, "Weights of losses have to be 0 or more.")
+
+    @property
+    def ramp_steps(self) -> int:
+        """Steps over which lambda_E rises."""
+        return self.ramp if self.ramp is not None else round(self.ramp_share * self.steps)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run computes."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> Config:
+        """The configuration that `to_json` wrote. Raises UserError on unknown fields, wrong types and wrong values."""
+        _require(isinstance(data, dict), "The configuration is damaged: it is not an object of named fields.")
+        return cls(
+            network=from_json(NetworkConfig, data.get("network")),
+            discriminator=from_json(DiscriminatorConfig, data.get("discriminator")),
+            training=from_json(TrainingConfig, data.get("training")),
+        )
+
+
+T = TypeVar("T")
+
+
+def from_json(kind: type[T], data: Any) -> T:
+    """An instance of a flat configuration dataclass from JSON. Raises UserError naming what is unknown or wrong."""
+    _require(isinstance(data, dict), f"The configuration has no usable part for {kind.__name__}.")
+    hints = get_type_hints(kind)
+    for name, value in data.items():
+        _require(name in hints, f"The configuration has an unknown field {name!r}; it may be of a newer version.")
+        _require(_fits(value, hints[name]), f"The configuration's field {name!r} cannot be {value!r}.")
+    return kind(**data)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_args(hint):  # Of unions only "X | None" occurs.
+        return any(_fits(value, option) for option in get_args(hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+PRESETS = {
+    # Sections 4 and 5.1. The paper does not say how long it trained beyond the 500,000 iterations of the ramp.
+    "paper": Config(),
+    # The authors' release where it differs; 1,000 epochs of 50,000 images with the ramp of 500,000 iterations.
+    "released": Config(
+        network=NetworkConfig(layers=6, width=32),
+        discriminator=DiscriminatorConfig(discriminator_convolutions="all", discriminator_logits="pair"),
+        training=TrainingConfig(steps=1_562_500, learning_rate=2e-4, ramp_share=0.32, clip=5.0, epoch_images=50_000),
+    ),
+    # 64 pixels on a CPU, found by experiment: docs/experiments.md.
+    "small": Config(
+        network=NetworkConfig(size=64, layers=5, width=24, max_width=192),
+        discriminator=DiscriminatorConfig(discriminator_width=256, discriminator_hidden=256),
+        training=TrainingConfig(
+            steps=9_000, batch_size=16, adversarial_weight=8e-3, ramp_share=0.45, epoch_images=20_000
+        ),
+    ),
+}

@@ -1,0 +1,24 @@
+"""Where to compute."""
+
+from __future__ import annotations
+
+import torch
+
+from fader.errors import UserError
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """The device of this name; "auto" is a CUDA GPU, else Apple's GPU, else the CPU.
+
+    Raises UserError if the device is not there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise UserError(f"Device {name!r} is not available on this machine; try --device cpu.") from None
+    return device
