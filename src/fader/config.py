@@ -27,7 +27,7 @@ class NetworkConfig:
     """The encoder and the decoder (section 4)."""
 
     size: int = 256
-    """Side of the pictures in pixels: a power of two, 32 at least."""
+    """Side of the pictures in pixels: a power of two from 32 to 4096."""
     channels: int = 3
     """3 for colour, 1 for grey."""
     layers: int = 7
@@ -48,8 +48,8 @@ class NetworkConfig:
 
     def __post_init__(self) -> None:
         _require(
-            self.size >= 32 and self.size & (self.size - 1) == 0,
-            f"size is {self.size}; it has to be a power of two from 32 on.",
+            32 <= self.size <= 4096 and self.size & (self.size - 1) == 0,
+            f"size is {self.size}; it has to be a power of two from 32 to 4096.",
         )
         _require(self.channels in (1, 3), f"channels is {self.channels}; it has to be 1 (grey) or 3 (colour).")
         most = self.size.bit_length() - 1
@@ -121,9 +121,22 @@ class ClassifierConfig:
     epochs: float = 5.0
     """How often it sees each training picture."""
     batch_size: int = 64
+    """Pictures of an update."""
     learning_rate: float = 2e-3
     """Peak learning rate of Adam; it rises and falls over the run (one cycle)."""
     seed: int = 0
+    """Decides the first weights and the order of the pictures."""
+
+    def __post_init__(self) -> None:
+        _require(1 <= self.width <= self.max_width, f"width is {self.width}; it has to be from 1 to max_width.")
+        _require(self.hidden >= 1, f"hidden is {self.hidden}; it has to be at least 1.")
+        _require(self.epochs > 0, f"epochs is {self.epochs}; it has to be above 0.")
+        _require(self.batch_size >= 2, f"batch_size is {self.batch_size}; batch normalisation needs at least 2.")
+        _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it has to be above 0.")
+
+
+JUDGE = ClassifierConfig(architecture="residual", width=24, max_width=128, learning_rate=4e-3, seed=1)
+"""The classifier that evaluations are judged by: of another architecture and seed than the one used in selection."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +146,13 @@ class TrainingConfig:
     steps: int = 1_000_000
     """Updates of each player."""
     batch_size: int = 32
+    """Pictures of an update."""
     learning_rate: float = 2e-3
     """Of Adam, for both players."""
     beta1: float = 0.5
+    """Of Adam: decay of the mean of the gradients."""
     beta2: float = 0.999
+    """Of Adam: decay of the mean of their squares."""
     decay: float = 0.0
     """Share of the run, at its end, over which the learning rate falls linearly to 0."""
     adversarial_weight: float = 1e-4
@@ -163,6 +179,7 @@ class TrainingConfig:
     classifier_weight: float = 0.0
     """Weight of a classifier loss on pictures decoded with random attributes; 0: off."""
     seed: int = 0
+    """Decides the first weights, the order of the pictures, flips and dropout."""
 
     def __post_init__(self) -> None:
         _require(self.steps >= 1, f"steps is {self.steps}; it has to be at least 1.")
@@ -248,3 +265,24 @@ PRESETS = {
         ),
     ),
 }
+
+
+def configure(preset: str, **fields: Any) -> Config:
+    """A preset with fields replaced, whichever part they belong to: configure("small", steps=100, layers=4).
+
+    For pictures of another size than the preset's, where `layers` is not given, there are as many layers more or less
+    as keep the side of the latent.
+
+    Raises UserError if there is no such preset or field, or if the values do not go together.
+    """
+    _require(preset in PRESETS, f"There is no preset {preset!r}; there are {', '.join(PRESETS)}.")
+    network = PRESETS[preset].network
+    if "size" in fields and "layers" not in fields:
+        fields["layers"] = max(1, network.layers + fields["size"].bit_length() - network.size.bit_length())
+    parts = {}
+    for part in dataclasses.fields(Config):
+        of_preset = getattr(PRESETS[preset], part.name)
+        given = {f.name: fields.pop(f.name) for f in dataclasses.fields(of_preset) if f.name in fields}
+        parts[part.name] = dataclasses.replace(of_preset, **given)
+    _require(not fields, f"The configuration has no field {', '.join(fields)}.")
+    return Config(**parts)

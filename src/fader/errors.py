@@ -1,8 +1,28 @@
-"""The one kind of error that is the user's to mend."""
+"""What stops a command in good order."""
 
 
 class UserError(Exception):
     """Bad input: the message is one clear sentence with the file, the value and the remedy.
 
-    The command line prints the message without a traceback and exits with code 2.
+    The command line prints the message without a traceback and exits with code 2. Names of files and columns, which
+    messages quote, are untrusted: whatever could steer a terminal in them is escaped.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, once everything worth keeping is saved; the message says how to go on.
+
+    The command line prints the message and exits with code 128 + signal.
+    """
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+
+def printable(text: str) -> str:
+    """The text with control characters, line breaks and undecodable bytes written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -8,8 +8,12 @@ Importing this module does not import torch, so that preparing workers start qui
 
 from __future__ import annotations
 
+import contextlib
 import io
+import math
 import warnings
+from contextlib import nullcontext
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -18,6 +22,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from fader.errors import UserError
+from fader.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,25 +33,27 @@ MAX_PIXELS = 100_000_000
 SRGB = ImageCms.createProfile("sRGB")
 
 
-def open_picture(source: str | PathLike[str] | BinaryIO, name: str | None = None) -> Image.Image:
-    """Decode a picture file of any format that Pillow reads, upright and in sRGB ("RGB", or "L" for grey).
+def open_picture(source: str | PathLike[str] | BinaryIO | Image.Image, name: str | None = None) -> Image.Image:
+    """Decode a picture (a file of any format that Pillow reads, or a PIL image), upright and in sRGB ("RGB", or "L").
 
     The orientation in the EXIF data and an embedded colour profile are applied, transparency is laid on white,
-    16-bit grey is scaled to 8, and of an animation the first frame is taken.
+    grey of more than 8 bits is scaled to 8, and of an animation the first frame is taken.
 
     Raises UserError, naming the picture, where it is missing, unreadable, truncated or of over MAX_PIXELS pixels.
     """
     name = name or (str(source) if isinstance(source, str | PathLike) else "the picture")
     try:
         with warnings.catch_warnings():
-            # Pillow only warns of a possible decompression bomb; the limit below is ours and refuses.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source) as image:
+            # Pillow warns of damaged metadata, and of decompression bombs, which the limit below refuses.
+            warnings.simplefilter("ignore")
+            with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UserError(
                         f"{name}: {image.width} x {image.height} pixels are over the limit of"
                         f" {MAX_PIXELS // 1_000_000} million; scale it down first."
                     )
+                if image.format == "EPS":  # Pillow would hand the file, which is a program, to Ghostscript to run.
+                    raise UserError(f"{name}: it is a PostScript program, not a picture; save it as PNG.")
                 image.load()
                 return _plain(image)
     except FileNotFoundError:
@@ -66,24 +73,40 @@ def open_picture(source: str | PathLike[str] | BinaryIO, name: str | None = None
 
 def _plain(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
-    image = ImageOps.exif_transpose(image)
+    with contextlib.suppress(Exception):  # Damaged EXIF data, in as many ways: the picture is taken as it lies.
+        image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
-        array = np.asarray(image, dtype=np.float64)
-        if image.mode.startswith("I;16") or array.max(initial=0) > 255:
-            array = array / 257.0
-        image = Image.fromarray(np.clip(np.rint(array), 0, 255).astype(np.uint8))
+        image = _eight_bit(image)
     if "A" in image.getbands() or "transparency" in image.info:
+        grey = image.mode in ("1", "L", "LA")
         image = image.convert("RGBA")
-        background = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(background, image).convert("RGB")
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if image.mode != "L":
-                image = ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB") or image
-        except ImageCms.PyCMSError:
-            pass  # A damaged or unsuitable profile: the picture's values are taken as sRGB, as browsers do.
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("L" if grey else "RGB")
+    if image.mode not in ("L", "RGB", "CMYK"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    if profile:
+        image = _in_srgb(image, profile)
     return image if image.mode == "L" else image.convert("RGB")
+
+
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits, of integers or of floating point (up to 1, 255 or 65,535) as grey of 8 bits."""
+    array = np.nan_to_num(np.asarray(image, dtype=np.float32))
+    most = array.max(initial=0)
+    if image.mode.startswith("I;16") or most > 255:
+        array /= 257.0
+    elif image.mode == "F" and most <= 1:
+        array *= 255.0
+    return Image.fromarray(np.clip(np.rint(array), 0, 255).astype(np.uint8))
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source, SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
+        return image  # A damaged profile, or one for another mode: the values are taken as sRGB, as browsers do.
+    assert converted is not None
+    return converted.convert("L") if image.mode == "L" else converted
 
 
 def centre_box(width: int, height: int) -> tuple[int, int, int, int]:
@@ -93,15 +116,57 @@ def centre_box(width: int, height: int) -> tuple[int, int, int, int]:
     return left, top, left + side, top + side
 
 
-def to_array(
-    image: Image.Image, size: int, channels: int = 3, box: tuple[float, float, float, float] | None = None
-) -> np.ndarray:
+Box = tuple[float, float, float, float]
+"""Of a picture, in its pixels: left, top, right, bottom."""
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a dataset's pictures were cut, so that others can be cut alike."""
+
+    crop: Box | None = None
+    """What was cut out; by default the largest centred square."""
+    picture_size: tuple[int, int] | None = None
+    """The (width, height) that all of its pictures had, where they had one."""
+
+    def box(self, width: int, height: int) -> Box:
+        """What to cut out of a picture of this size: the crop if it is the dataset's size, else the centred square."""
+        return self.crop if self.crop and self.picture_size == (width, height) else centre_box(width, height)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "crop": list(self.crop) if self.crop else "centre",
+            "picture_size": list(self.picture_size) if self.picture_size else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Framing:
+        """The framing that `to_json` wrote. Raises UserError if `data` is anything else."""
+        crop: Any = data.get("crop") if isinstance(data, dict) else None
+        size: Any = data.get("picture_size") if isinstance(data, dict) else None
+        if (crop == "centre" or _numbers(crop, 4)) and (size is None or _numbers(size, 2)):
+            crop, size = None if crop == "centre" else tuple(crop), tuple(size) if size else None
+            right, bottom = size or (float("inf"), float("inf"))
+            if crop is None or (0 <= crop[0] < crop[2] <= right and 0 <= crop[1] < crop[3] <= bottom):
+                return cls(crop, size)
+        raise UserError("The framing is damaged: it takes a crop, which is centre or a box, and a picture_size.")
+
+
+def _numbers(data: Any, count: int) -> bool:
+    return isinstance(data, list) and len(data) == count and all(type(number) in (int, float) for number in data)
+
+
+def to_array(image: Image.Image, size: int, channels: int = 3, box: Box | None = None) -> np.ndarray:
     """Cut `box` (left, top, right, bottom; the centred square by default) and scale it: uint8, size x size x channels.
 
     Lanczos, over the whole of the box in one step, which is a proper low-pass filter when shrinking.
     """
-    image = image.convert(MODES[channels])
-    image = image.resize((size, size), Image.Resampling.LANCZOS, box=box or centre_box(*image.size))
+    left, top, right, bottom = box or centre_box(*image.size)
+    # Cut first: the filter is wider than a pixel and would reach for what lies outside the box.
+    whole = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
+    image = image.crop(whole).convert(MODES[channels])
+    box = left - whole[0], top - whole[1], right - whole[0], bottom - whole[1]
+    image = image.resize((size, size), Image.Resampling.LANCZOS, box=box)
     return np.asarray(image).reshape(size, size, channels)
 
 
@@ -129,12 +194,27 @@ def from_pixels(pixels: Tensor) -> np.ndarray:
     return arrays.permute(0, 2, 3, 1).to(torch.uint8).contiguous().cpu().numpy()
 
 
-def save_picture(image: Image.Image, path: str | PathLike[str]) -> None:
-    """Write a picture without any metadata. Raises UserError if the ending names no format or it can't be written."""
-    path = Path(path)
+def picture_format(path: str | PathLike[str]) -> str:
+    """The format that a file's ending stands for, e.g. "PNG". Raises UserError if Pillow writes none such."""
+    suffix = Path(path).suffix
+    kind = Image.registered_extensions().get(suffix.lower(), "")
+    if kind not in Image.SAVE:
+        raise UserError(f"{path}: {suffix or 'no ending'} names no picture format; use .png.")
+    return kind
+
+
+def save_picture(image: Image.Image, path: str | PathLike[str], **options: Any) -> None:
+    """Write a picture (whole or not at all) without any metadata; `options` are those of Pillow's format.
+
+    Raises UserError if the ending names no format or it can't be written.
+    """
+    kind = picture_format(path)
     try:
-        image.save(path)
-    except ValueError:
-        raise UserError(f"{path}: {path.suffix or 'no ending'} names no picture format; use .png.") from None
-    except OSError as error:
-        raise UserError(f"{path}: it cannot be written ({error.strerror or error}).") from None
+        with replacing(Path(path)) as temporary:
+            # PNG, JPEG and others would write out what was read into `info`: profile, comment, EXIF.
+            image = image.copy()
+            image.info.clear()
+            image.save(temporary, format=kind, **options)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise UserError(f"{path}: it cannot be written ({reason}).") from None

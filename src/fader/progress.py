@@ -21,6 +21,11 @@ class Task:
         self._progress = progress
         self._task = task
 
+    @property
+    def speed(self) -> float | None:
+        """Steps a second lately; None as long as that is unknown, and where no bar is drawn."""
+        return next((task.speed for task in self._progress.tasks if task.id == self._task), None)
+
     def advance(self, steps: int = 1, shown: str | None = None) -> None:
         self._progress.advance(self._task, steps)
         if shown is not None:

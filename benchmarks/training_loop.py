@@ -1,0 +1,62 @@
+"""What the training loop costs beside the step: everything but forward, backward and optimisers, in preset `small`.
+
+    python benchmarks/training_loop.py DATASET
+
+The loop's own update (batch from the memory-mapped file, flips, schedules, numbers kept) and the bare training step on
+a batch that is already there are timed in turn, pair by pair; the medians and the median ratio are printed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from fader.config import ClassifierConfig, configure
+from fader.datasets.prepared import open_dataset
+from fader.networks.classifier import make_classifier
+from fader.training.classifier import Classifier
+from fader.training.interruption import Interruption
+from fader.training.loop import Trainer
+from fader.training.run import create_or_continue
+from fader.training.step import training_step
+
+PAIRS = 60
+
+
+def main(dataset: Path) -> None:
+    data = open_dataset(dataset)
+    config = configure("small", size=data.size, channels=data.channels)
+    untrained = make_classifier(ClassifierConfig(), data.size, data.channels, data.schema)
+    judge = Classifier(untrained, data.schema, data.size, data.channels, ClassifierConfig())
+    with tempfile.TemporaryDirectory() as folder:
+        run = create_or_continue(Path(folder) / "run", config, data.schema, data, None)
+        trainer = Trainer(run, data, judge, torch.device("cpu"), Interruption())
+        pixels, labels = trainer.next_batch()
+
+        def bare() -> None:
+            training_step(trainer.players, pixels, labels, 1e-3, trainer.schema, trainer.config)
+
+        for _ in range(10):
+            trainer.step()
+            bare()
+        pairs = [(seconds(trainer.step), seconds(bare)) for _ in range(PAIRS)]
+    loop, step = (statistics.median(times) for times in zip(*pairs, strict=True))
+    overhead = statistics.median((a - b) / b for a, b in pairs)
+    print(f"loop {1e3 * loop:.1f} ms, step {1e3 * step:.1f} ms an update, {torch.get_num_threads()} threads")
+    print(f"the loop's own share of a step: {overhead:.1%} (median of {PAIRS} pairs)")
+
+
+def seconds(call: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,441 @@
+"""The command line: verbs, each a thin call of the API.
+
+What a verb needs is imported when it runs, so that `fader --help` is instant.
+"""
+
+# Annotations are evaluated here and not postponed: those of `train` depend on the preset.
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypedDict, get_type_hints
+
+import tyro
+from docstring_parser import parse_from_object
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.extras import SubcommandApp
+
+import fader
+from fader.config import PRESETS, ClassifierConfig, NetworkConfig, configure
+from fader.datasets.portraits.specification import COUNT, SIZE
+from fader.errors import Interrupted, UserError
+from fader.progress import say
+
+DEFAULT_PRESET = "small"
+OF_DATASET = ("size", "channels")  # Fields whose default is the dataset's, not the preset's.
+
+Dataset = Annotated[Positional[Path], arg(metavar="DATASET")]
+Model = Annotated[Positional[Path], arg(metavar="MODEL")]
+Pictures = Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE ...", help_behavior_hint="")]
+Output = Annotated[Path, arg(aliases=["-o"])]
+Attributes = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")]
+Folder = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+Device = Annotated[str, arg(help='"cpu", "cuda", "mps", ..., or "auto" for the fastest that is there.')]
+Split = Literal["train", "valid", "test"]
+Flag = FlagCreatePairsOff[bool]
+Strict = Annotated[Flag, arg(help="Stop at the first picture that cannot be used, instead of leaving it out.")]
+Crop = Annotated[
+    tuple[int, int, int, int] | None,
+    arg(
+        metavar="LEFT TOP RIGHT BOTTOM",
+        help="What to cut out, in pixels.",
+        help_behavior_hint="(default: centred square)",
+    ),
+]
+Workers = Annotated[
+    int | None, arg(metavar="INT", help="Processes.", help_behavior_hint="(default: one for each processor)")
+]
+StepCount = Annotated[
+    int | None, arg(metavar="INT", help_behavior_hint=f"(default: {PRESETS['small'].training.steps})")
+]
+Overwrite = Annotated[Flag, arg(help="Replace what is at the output.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `fader` with these arguments, by default those of the process, and return the exit code.
+
+    0: done. 2: something that the user can mend, said in a sentence. 130 or 143: stopped by Ctrl-C or SIGTERM. Anything
+    else is a defect of fader and leaves a traceback.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    try:
+        if arguments == ["--version"]:
+            print(f"fader {fader.__version__}")
+        else:
+            _app(_preset(arguments)).cli(
+                prog="fader",
+                description="Slide the attributes of pictures with a Fader Network. (--version: which fader this is.)",
+                args=arguments,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
+            )
+        sys.stdout.flush()
+    except UserError as error:
+        say(f"fader: {error}")
+        return 2
+    except Interrupted as interruption:
+        say(f"fader: {interruption}")
+        return 128 + interruption.signal
+    except KeyboardInterrupt:
+        say("fader: stopped.")
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has had enough; what is still buffered must not be written at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def _app(preset: str) -> SubcommandApp:
+    prepare = SubcommandApp()
+    prepare.command(name="folder")(prepare_folder)
+    prepare.command(name="celeba")(prepare_celeba)
+    prepare.command(name="portraits")(prepare_portraits)
+    app = SubcommandApp()
+    app.command(demo)
+    app.command(prepare, name="prepare", help="Make a dataset of pictures and their labels.")
+    app.command(classifier)
+    app.command(train_verb(preset))
+    app.command(select)
+    # app.command(evaluate)
+    app.command(swap)
+    app.command(slide)
+    app.command(info)
+    return app
+
+
+def demo(
+    output: Output = Path("runs/demo"), count: int = COUNT, steps: StepCount = None, device: Device = "auto"
+) -> None:
+    """Draw portraits, train a Fader Network on them and evaluate it; what is done already is not done again.
+
+    Args:
+        output: The run folder; the portraits go beside it.
+        count: How many portraits to draw; fewer for a quick look.
+        steps: How long to train; less for a quick look.
+    """
+    from fader import demo
+
+    print(demo.demo(output, count, steps, device))
+
+
+def prepare_folder(
+    pictures: Annotated[Positional[Path], arg(metavar="PICTURES")],
+    table: Annotated[Positional[Path | None], arg(metavar="[TABLE]", help_behavior_hint="")] = None,
+    *,
+    output: Output,
+    attributes: Attributes = (),
+    file_column: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the first)")] = None,
+    size: int = 64,
+    channels: Literal[1, 3] = 3,
+    crop: Crop = None,
+    random_split: Annotated[tuple[float, float] | None, arg(metavar="VALID TEST", help_behavior_hint="")] = None,
+    seed: int = 0,
+    workers: Workers = None,
+    strict: Strict = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Prepare a folder or zip of pictures with a table of labels, or with one sub-folder for each class.
+
+    Args:
+        pictures: A folder or a zip archive of pictures of any size and format.
+        table: CSV, TSV or Parquet: a row for each picture, a column for each attribute.
+        output: The dataset to write.
+        attributes: The columns to take. Without a table: what to call the one attribute that the sub-folders are of.
+        file_column: The column with the names of the files.
+        size: Side of the prepared pictures in pixels: a power of two from 32.
+        channels: 3 for colour, 1 for grey.
+        random_split: Shares to draw for validation and test: 0.1 0.1, unless there is a column "split".
+        seed: Another seed draws another split.
+    """
+    from fader.datasets import folder
+
+    report = folder.prepare_folder(
+        pictures,
+        table,
+        output,
+        attributes=attributes or None,
+        file_column=file_column,
+        size=size,
+        channels=channels,
+        crop=crop,
+        random_split=random_split,
+        seed=seed,
+        workers=workers,
+        strict=strict,
+        overwrite=overwrite,
+    )
+    print(report, end="")
+
+
+def prepare_celeba(
+    folder: Annotated[Positional[Path], arg(metavar="CELEBA")],
+    output: Output,
+    attributes: Attributes = (),
+    size: int = 256,
+    channels: Literal[1, 3] = 3,
+    workers: Workers = None,
+    strict: Strict = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Prepare CelebA: cropped to 178 x 178 and scaled, in the standard split (section 5.1).
+
+    Args:
+        folder: A folder or zip archive with img_align_celeba, list_attr_celeba and, if there, list_eval_partition.
+        output: The dataset to write.
+        attributes: The attributes to take.
+        size: Side of the prepared pictures in pixels: a power of two from 32.
+        channels: 3 for colour, 1 for grey.
+    """
+    from fader.datasets import celeba
+
+    report = celeba.prepare_celeba(
+        folder,
+        output,
+        attributes=attributes or None,
+        size=size,
+        channels=channels,
+        workers=workers,
+        strict=strict,
+        overwrite=overwrite,
+    )
+    print(report, end="")
+
+
+def prepare_portraits(
+    output: Output,
+    count: int = COUNT,
+    size: int = SIZE,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw portraits with known attributes: what the demo learns from.
+
+    Args:
+        output: The dataset to write.
+        count: How many; portrait number i is the same in every dataset.
+        size: Side of the pictures in pixels: a power of two from 32.
+    """
+    from fader.datasets.portraits import source
+
+    print(source.prepare_portraits(output, count=count, size=size, workers=workers, overwrite=overwrite), end="")
+
+
+def classifier(
+    dataset: Dataset,
+    output: Output,
+    attributes: Attributes = (),
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    *,
+    config: ClassifierConfig = ClassifierConfig(),  # noqa: B008
+) -> None:
+    """Train an attribute classifier, to share between runs (`fader train --classifier`).
+
+    Args:
+        dataset: A dataset that `fader prepare` made.
+        output: The classifier folder to write.
+        attributes: What to classify.
+    """
+    from fader.training.classifier import make_classifier_folder
+
+    make_classifier_folder(dataset, output, attributes, config, device, overwrite)
+
+
+def train_verb(preset: str) -> Callable[..., None]:
+    """The verb `train`, whose help shows the values of this preset as defaults."""
+    shown = PRESETS[preset]
+
+    def train(
+        dataset: Dataset,
+        output: Output,
+        preset: Literal["paper", "released", "small"] = DEFAULT_PRESET,  # type: ignore[assignment]
+        attributes: Attributes = (),
+        classifier: Folder = None,
+        init: Folder = None,
+        device: Device = "auto",
+        *,
+        network: Annotated[dict[str, Any], arg(constructor=_options(shown.network))],
+        discriminator: Annotated[dict[str, Any], arg(constructor=_options(shown.discriminator))],
+        training: Annotated[dict[str, Any], arg(constructor=_options(shown.training))],
+    ) -> None:
+        """Train a Fader Network, or go on with a run that was stopped: give the same command again.
+
+        Args:
+            dataset: A dataset that `fader prepare` made. The networks take its size and channels.
+            output: The run folder: model, samples, checkpoints, metrics.
+            preset: The settings to start from: the paper's, its authors' code's, or 64 pixels on a CPU.
+            attributes: What to learn to slide.
+            classifier: A classifier folder to measure the swaps with; by default one is trained.
+            init: A run or model folder to start from; its attributes may be others.
+        """
+        from fader.datasets.prepared import open_dataset
+        from fader.training.loop import train
+
+        data = open_dataset(dataset)
+        fields = {name: getattr(data, name) for name in OF_DATASET} | network | discriminator | training
+        config = configure(preset, **fields)
+        train(dataset, output, config, attributes, classifier, init, device)
+
+    return train
+
+
+def select(
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    choose: Annotated[int | None, arg(metavar="EPOCH", help_behavior_hint="")] = None,
+    output: Annotated[
+        Path | None, arg(aliases=["-o"], metavar="PATH", help_behavior_hint="(default: RUN/candidates.png)")
+    ] = None,
+    dataset: Folder = None,
+    count: int = 4,
+    overwrite: Overwrite = False,
+) -> None:
+    """Show the candidates of a run side by side on training pictures, or choose one of them as its model.
+
+    Args:
+        run: A run folder.
+        choose: Make the candidate of this epoch the model, instead of showing them.
+        output: The picture of the candidates.
+        dataset: Where the run's dataset is, if it was moved.
+        count: Training pictures to show.
+    """
+    from fader.training import choice
+
+    if choose is None:
+        print(choice.show_candidates(run, output, dataset, count, overwrite))
+    else:
+        print(choice.choose(run, choose, dataset))
+
+
+def swap(
+    model: Model,
+    pictures: Pictures,
+    output: Output,
+    attributes: Attributes = (),
+    together: Flag = False,
+    separate: Folder = None,
+    dataset: Folder = None,
+    split: Split = "test",
+    count: int = 10,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw pictures with each attribute swapped, one at a time (figure 3 of the paper).
+
+    Args:
+        model: A run or model folder.
+        pictures: Picture files of any size, or folders of them; none with --dataset.
+        output: The figure to write.
+        attributes: What to swap.
+        together: Add a column with all of these attributes swapped at once (figure 4).
+        separate: A folder to write every edited picture to by itself.
+        dataset: Take pictures and their true labels from this dataset.
+        split: Which of its splits.
+        count: How many of its pictures.
+    """
+    from fader import editing
+
+    _print_paths(
+        editing.swap(model, pictures, output, attributes, together, separate, dataset, split, count, device, overwrite)
+    )
+
+
+def slide(
+    model: Model,
+    pictures: Pictures,
+    output: Output,
+    attribute: Annotated[str, arg(metavar="NAME")],
+    start: Annotated[float, arg(name="from")] = -1.0,
+    stop: Annotated[float, arg(name="to")] = 2.0,
+    steps: int = 10,
+    gif: Flag = False,
+    separate: Folder = None,
+    dataset: Folder = None,
+    split: Split = "test",
+    count: int = 10,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw pictures with one attribute slid from a value to another (figure 1 of the paper).
+
+    Args:
+        model: A run or model folder.
+        pictures: Picture files of any size, or folders of them; none with --dataset.
+        output: The figure to write.
+        attribute: What to slide.
+        start: Its first value: 0 is absent, 1 is present, values beyond exaggerate.
+        stop: Its last value.
+        steps: How many values, evenly spaced.
+        gif: Write an animation as well, there and back, with the ending .gif.
+        separate: A folder to write every edited picture to by itself.
+        dataset: Take pictures and their true labels from this dataset.
+        split: Which of its splits.
+        count: How many of its pictures.
+    """
+    from fader import editing
+
+    _print_paths(
+        editing.slide(
+            model,
+            pictures,
+            output,
+            attribute,
+            start,
+            stop,
+            steps,
+            gif,
+            separate,
+            dataset,
+            split,
+            count,
+            device,
+            overwrite,
+        )
+    )
+
+
+def info(folder: Annotated[Positional[Path], arg(metavar="FOLDER")], verify: Flag = False) -> None:
+    """Say what a dataset, run, model or classifier folder holds.
+
+    Args:
+        folder: Any folder that fader wrote.
+        verify: Read all of a dataset and compare it with its checksums.
+    """
+    from fader.info import describe
+
+    print(describe(folder, verify))
+
+
+def field_help(kind: type) -> dict[str, str]:
+    """The docstrings of a dataclass's fields, by name, each on one line."""
+    fields = parse_from_object(kind).params
+    return {field.arg_name: " ".join(field.description.split()) for field in fields if field.description}
+
+
+def _options(part: Any) -> Any:
+    """The type of a dict with those fields of a part of the configuration that are given, and no others.
+
+    The help is the field's docstring, the default that it shows is the part's value.
+    """
+    helps, hints = field_help(type(part)), get_type_hints(type(part))
+    defaults = dataclasses.asdict(part) | dict.fromkeys(OF_DATASET, "the dataset's")
+    if isinstance(part, NetworkConfig):
+        defaults["layers"] = f"{part.layers} at {part.size} pixels, one more at twice the size"
+    fields: dict[str, Any] = {
+        name: Annotated[hint, arg(help=helps.get(name, ""), help_behavior_hint=f"(default: {defaults[name]})")]
+        for name, hint in hints.items()
+    }
+    return TypedDict(type(part).__name__, fields, total=False)  # type: ignore[operator]
+
+
+def _preset(arguments: Sequence[str]) -> str:
+    """The preset that is named on the command line, found before the rest is parsed."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", nargs="?")
+    given: str | None = parser.parse_known_args(arguments)[0].preset
+    return given if given in PRESETS else DEFAULT_PRESET
+
+
+def _print_paths(paths: Sequence[Path]) -> None:
+    for path in paths:
+        print(path)

@@ -1,0 +1,80 @@
+"""A source: the portraits, rendered instead of read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from fader.datasets.portraits.renderer import portrait
+from fader.datasets.portraits.specification import (
+    COUNT,
+    NAME,
+    SCHEMA,
+    SIZE,
+    VIEW_BOX,
+    avatar_options,
+    person_and_labels,
+    split,
+)
+from fader.datasets.preparation import Source, check_output, prepare
+from fader.datasets.prepared import SPLITS
+from fader.errors import UserError
+from fader.images import Framing
+
+
+def prepare_portraits(
+    output: Path,
+    *,
+    count: int = COUNT,
+    size: int = SIZE,
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Make the dataset of rendered portraits.
+
+    Args:
+        output: The dataset's folder.
+        count: How many portraits: numbers 0 to count - 1. Portrait number i is the same in every dataset.
+        size: Side of the pictures in pixels.
+        workers: Processes that draw; by default one a processor.
+        overwrite: Replace the output if it exists.
+
+    Returns the closing report. Raises UserError.
+    """
+    check_output(output, overwrite, [])
+    if count < 1:
+        raise UserError(f"count is {count}; it has to be at least 1.")
+    labels = np.array([person_and_labels(i)[1] for i in range(count)], dtype=np.uint8)
+    source = Source(
+        schema=SCHEMA,
+        names=[str(i) for i in range(count)],
+        labels=labels,
+        splits=np.array([SPLITS.index(split(i)) for i in range(count)], dtype=np.uint8),
+        size=size,
+        channels=3,
+        fetch=int,
+        render=partial(portrait, size=size),
+        framing=Framing().to_json(),
+        info={
+            "kind": "portraits",
+            "specification": NAME,
+            "checksum": checksum(count),
+            "renderer": {name: version(name) for name in ("resvg-py", "dicebear-core", "dicebear-styles")},
+        },
+    )
+    return prepare(source, output, workers, overwrite=overwrite)
+
+
+def checksum(count: int) -> str:
+    """SHA-256 of everything that the specification says of the first `count` portraits."""
+    total = hashlib.sha256()
+    for i in range(count):
+        person, labels = person_and_labels(i)
+        drawn = [i, labels, split(i), VIEW_BOX, avatar_options(person, labels)]
+        total.update(json.dumps(drawn, sort_keys=True).encode())
+    return total.hexdigest()

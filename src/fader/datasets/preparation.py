@@ -1,0 +1,164 @@
+"""The one pipeline from a source to a prepared dataset: parallel, in order, in bounded memory, whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fader import files
+from fader.attributes import Schema
+from fader.datasets.prepared import MAX_SIZE, DatasetWriter, open_dataset
+from fader.datasets.report import report
+from fader.errors import UserError
+from fader.parallel import map_in_order, processors
+from fader.progress import progress
+
+# A worker is handed this many bytes of finished pictures at a time, and at most MAX_CHUNK pictures.
+CHUNK_BYTES = 1 << 20
+MAX_CHUNK = 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a dataset is made from: N pictures that are yet to be made, and what is known of them."""
+
+    schema: Schema
+    names: Sequence[str]
+    """What the source calls each picture [N]."""
+    labels: np.ndarray
+    """uint8 [N, n], in the order of the schema."""
+    splits: np.ndarray
+    """uint8 [N]: positions in `prepared.SPLITS`."""
+    size: int
+    channels: int
+    fetch: Callable[[int], Any]
+    """What a worker needs to make picture i, small; it is called in the parent. It may raise UserError."""
+    render: Callable[[Any], np.ndarray]
+    """Makes the picture (uint8, size x size x channels) of what `fetch` gave, in a worker, to which it is pickled. It
+    may raise UserError."""
+    framing: Mapping[str, Any]
+    """How pictures were cut, for the manifest."""
+    info: Mapping[str, Any]
+    """What else the manifest says of the source."""
+    left_out: Sequence[str] = ()
+    """Pictures that were left out already: a sentence each."""
+    notes: Sequence[str] = ()
+    """What else the person should know: a sentence each."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.size <= MAX_SIZE:
+            raise UserError(f"size is {self.size}; it has to be from 1 to {MAX_SIZE} pixels.")
+        if self.channels not in (1, 3):
+            raise UserError(f"channels is {self.channels}; it has to be 1 (grey) or 3 (colour).")
+
+
+def check_output(output: Path, overwrite: bool, inputs: Iterable[Path]) -> None:
+    """Raises UserError if writing `output` would destroy something that is not an older version of itself."""
+    files.refuse_existing(output, overwrite)
+    for path in inputs:
+        if output.resolve() in (path.resolve(), *path.resolve().parents):
+            raise UserError(f"{output}: writing it would delete the input {path}; name another output.")
+    if output.exists() and not ((output / "dataset.json").is_file() or _empty_folder(output)):
+        raise UserError(f"{output}: it is not a prepared dataset, so it is not overwritten; name another output.")
+
+
+def prepare(
+    source: Source, output: Path, workers: int | None = None, strict: bool = False, overwrite: bool = False
+) -> str:
+    """Make a source's pictures and write them as the prepared dataset `output`. Returns the closing report.
+
+    The folder appears under its name when it is whole; after an interruption the same call starts afresh. Pictures
+    that cannot be read are left out and named in the report, which the folder holds too, as `report.txt`. Memory does
+    not grow with the pictures: a few chunks a worker are under way at any time.
+
+    Args:
+        workers: Processes that make pictures; by default one a processor. With 1, no process is started.
+        strict: Raise UserError at the first picture that would be left out.
+        overwrite: Replace `output` if it exists.
+
+    Raises UserError also if `output` exists or cannot be written, or if no picture is left.
+    """
+    if workers is not None and workers < 1:
+        raise UserError(f"workers is {workers}; it has to be at least 1.")
+    left_out = list(source.left_out)
+    if strict and left_out:
+        raise _strict_error(left_out[0])
+    total = len(source.names)
+    chunk = max(1, min(MAX_CHUNK, CHUNK_BYTES // (source.size**2 * source.channels)))
+    chunks = (range(first, min(first + chunk, total)) for first in range(0, total, chunk))
+    workers = min(workers or processors(), -(-total // chunk))
+    with (
+        files.new_folder(output, overwrite) as folder,
+        progress(f"Preparing {output.name}", total) as bar,
+        DatasetWriter(folder, source.schema, source.size, source.channels) as writer,
+        # Closed at once when the loop is left by an exception, so that no worker outlives it.
+        closing(_render_in_order(source, chunks, workers)) as rendered,
+    ):
+        for i, picture in rendered:
+            if isinstance(picture, str):
+                if strict:
+                    raise _strict_error(picture)
+                left_out.append(picture)
+            else:
+                writer.add(picture, source.labels[i], int(source.splits[i]), source.names[i])
+            bar.advance(shown=f"{len(left_out)} left out" if left_out else None)
+        if not len(writer):
+            reason = f"; the first: {left_out[0]}" if left_out else "."
+            raise UserError(f"{output}: no picture is left to make a dataset of{reason}")
+        writer.finish(source.framing, {**source.info, "left_out": len(left_out)})
+        return _write_report(folder, output, left_out, source.notes)
+
+
+def _write_report(folder: Path, output: Path, left_out: Sequence[str], notes: Sequence[str]) -> str:
+    dataset = open_dataset(folder)
+    (folder / "report.txt").write_text(report(dataset, output, left_out, notes), encoding="utf-8")
+    return report(dataset, output, left_out, notes, most=20)
+
+
+def _render_in_order(
+    source: Source, chunks: Iterable[range], workers: int
+) -> Generator[tuple[int, np.ndarray | str], None, None]:
+    """Each picture's index with the picture, or the reason why there is none, in order."""
+    fetched = ((chunk, _fetch(source, chunk)) for chunk in chunks)
+    with closing(map_in_order(partial(_render, source.render), fetched, workers)) as rendered:
+        for chunk, pictures in rendered:
+            yield from zip(chunk, pictures, strict=True)
+
+
+def _fetch(source: Source, chunk: range) -> list[Any]:
+    items: list[Any] = []
+    for i in chunk:
+        try:
+            items.append(source.fetch(i))
+        except UserError as error:
+            items.append(error)
+    return items
+
+
+def _render(
+    render: Callable[[Any], np.ndarray], fetched: tuple[range, list[Any]]
+) -> tuple[range, list[np.ndarray | str]]:
+    chunk, items = fetched
+    results: list[np.ndarray | str] = []
+    for item in items:
+        try:
+            if isinstance(item, UserError):
+                raise item
+            results.append(render(item))
+        except UserError as error:
+            results.append(str(error))
+    return chunk, results
+
+
+def _empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _strict_error(sentence: str) -> UserError:
+    return UserError(f"{sentence.removesuffix('.')}; without --strict it is left out.")

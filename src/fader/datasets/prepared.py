@@ -1,0 +1,332 @@
+"""The prepared dataset: a folder that is read in place, by any number of processes, without loading it.
+
+- `images.npy`: uint8, N x H x W x C, memory-mapped
+- `labels.npz`: `labels` uint8 [N, n], `splits` uint8 [N], `names` text [N]; no pickles
+- `dataset.json`: format and version, attributes, sizes, framing, splits, source, and checksums: SHA-256 of every
+  `BLOCK` pictures' bytes and of `labels.npz`
+
+Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from fader import files
+from fader.attributes import Schema
+from fader.errors import UserError
+
+FORMAT = "fader-dataset"
+VERSION = 1
+SPLITS = ("train", "valid", "test")
+# Pictures under one checksum.
+BLOCK = 1024
+MAX_SIZE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedDataset:
+    """A prepared dataset, opened for reading by `open_dataset`."""
+
+    path: Path
+    schema: Schema
+    size: int
+    """Side of the pictures in pixels."""
+    channels: int
+    """1 (grey) or 3 (RGB)."""
+    images: np.ndarray
+    """uint8 [N, size, size, channels], memory-mapped, read-only."""
+    labels: np.ndarray
+    """int64 [N, n], in the order of the schema."""
+    names: np.ndarray
+    """Text [N]: what the source calls each picture: a file name, or the number of a portrait."""
+    splits: np.ndarray
+    """uint8 [N]: positions in SPLITS."""
+    info: dict[str, Any]
+    """The content of `dataset.json`."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def indices(self, split: str) -> np.ndarray:
+        """Which pictures belong to a split, int64. Raises UserError if there is no such split or it is empty."""
+        if split not in SPLITS:
+            raise UserError(f"There is no split {split!r}; there are {', '.join(SPLITS)}.")
+        found = np.flatnonzero(self.splits == SPLITS.index(split))
+        if not len(found):
+            filled = [name for k, name in enumerate(SPLITS) if (self.splits == k).any()]
+            raise UserError(
+                f"{self.path}: no picture is in split {split!r}; there are pictures in {', '.join(filled)}."
+            )
+        return found
+
+    def columns(self, schema: Schema) -> list[int]:
+        """The columns of `labels` that hold these attributes.
+
+        Raises UserError if the dataset lacks one of them or gives it other values.
+        """
+        for attribute in schema:
+            if attribute.name not in self.schema.names:
+                raise UserError(
+                    f"{self.path}: there is no attribute {attribute.name!r}; there are {', '.join(self.schema.names)}."
+                )
+            own = self.schema.attributes[self.schema.index(attribute.name)]
+            if own.values != attribute.values:
+                raise UserError(
+                    f"{self.path}: attribute {attribute.name!r} has the values {', '.join(own.values)},"
+                    f" not {', '.join(attribute.values)}."
+                )
+        return [self.schema.index(name) for name in schema.names]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that identify the content: pictures, labels, names, splits and attributes."""
+        content = [self.info[key] for key in ("attributes", "size", "channels", "count", "checksums")]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def verify(self) -> None:
+        """Read everything and compare it with the checksums. Raises UserError naming the first that is wrong."""
+        checksums = self.info["checksums"]
+        if _sha256((self.path / "labels.npz").read_bytes()) != checksums["labels.npz"]:
+            raise UserError(f"{self.path / 'labels.npz'}: it was changed since it was written; prepare it again.")
+        for block, expected in enumerate(checksums["images.npy"]):
+            first, last = block * BLOCK, min((block + 1) * BLOCK, len(self))
+            if _sha256(self.images[first:last].tobytes()) != expected:
+                raise UserError(
+                    f"{self.path / 'images.npy'}: pictures {first} to {last - 1} were changed since they were written;"
+                    " prepare it again."
+                )
+
+    @property
+    def has_counterfactuals(self) -> bool:
+        """Whether `counterfactual` can draw this dataset's pictures."""
+        from fader.datasets.portraits.specification import NAME
+
+        return self.info["source"].get("specification") == NAME
+
+    def counterfactual(self, index: int, changes: Mapping[str, int]) -> np.ndarray:
+        """Picture `index` with attributes changed and everything else identical: uint8 [size, size, channels].
+
+        Raises UserError if the dataset is not one of rendered portraits or has no such attribute.
+        """
+        if not self.has_counterfactuals:
+            raise UserError(f"{self.path}: counterfactuals can be drawn of rendered portraits only.")
+        from fader.datasets.portraits import renderer
+
+        return renderer.counterfactual(int(self.names[index]), changes, self.size)
+
+
+def open_dataset(path: str | PathLike[str]) -> PreparedDataset:
+    """Open a prepared dataset. What it costs does not grow with the pixels: their checksums are for `verify`.
+
+    Raises UserError if the folder is missing, of a newer version, or does not hold what `dataset.json` says.
+    """
+    path = Path(path)
+    manifest = path / "dataset.json"
+    if not manifest.is_file():
+        raise UserError(f"{path}: there is no prepared dataset here; make one with 'fader prepare'.")
+    info = files.read_json(manifest)
+    schema, size, channels, count = _manifest(manifest, info)
+    images = _open_images(path / "images.npy", (count, size, size, channels))
+    labels, splits, names = _read_labels(path / "labels.npz", count, len(schema))
+    most = [len(attribute.values) for attribute in schema]
+    if (labels >= most).any() or (splits >= len(SPLITS)).any():
+        raise UserError(f"{path / 'labels.npz'}: it holds labels or splits that there are not; prepare it again.")
+    if _split_counts(splits) != info["splits"]:
+        raise UserError(f"{path / 'labels.npz'}: its splits are not those of dataset.json; prepare it again.")
+    return PreparedDataset(path, schema, size, channels, images, labels.astype(np.int64), names, splits, info)
+
+
+class DatasetWriter:
+    """Writes a prepared dataset into an existing empty folder, a picture at a time, holding no pictures in memory.
+
+    Raises UserError if the disk does not take it.
+    """
+
+    def __init__(self, folder: Path, schema: Schema, size: int, channels: int) -> None:
+        self._folder = folder
+        self._schema = schema
+        self._shape = (size, size, channels)
+        self._labels = bytearray()
+        self._splits = bytearray()
+        self._names: list[str] = []
+        self._checksums: list[str] = []
+        self._block = hashlib.sha256()
+        with self._writing():
+            self._file = (folder / "images.npy").open("wb")
+            self._write_header()
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._writing():
+            self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def add(self, image: np.ndarray, labels: np.ndarray, split: int, name: str) -> None:
+        """Append a picture (uint8, size x size x channels), its labels [n], its position in SPLITS and its name."""
+        if image.shape != self._shape or image.dtype != np.uint8:
+            raise ValueError(f"{name}: {image.dtype} {image.shape} is not uint8 {self._shape}")
+        data = image.tobytes()
+        with self._writing():
+            self._file.write(data)
+        self._block.update(data)
+        self._labels += np.asarray(labels, dtype=np.uint8).tobytes()
+        self._splits.append(split)
+        self._names.append(name)
+        if len(self) % BLOCK == 0:
+            self._end_block()
+
+    def finish(self, framing: Mapping[str, Any], source: Mapping[str, Any]) -> None:
+        """Write what is known only now: the number of pictures, the labels and `dataset.json`."""
+        if len(self) % BLOCK:
+            self._end_block()
+        splits = np.frombuffer(self._splits, dtype=np.uint8)
+        labels = np.frombuffer(self._labels, dtype=np.uint8).reshape(len(self), len(self._schema))
+        names = np.array(self._names, dtype=np.str_)
+        with self._writing():
+            self._file.seek(0)
+            self._write_header()
+            self._file.close()
+            # Not compressed, so that the same content is the same bytes whatever the compression library.
+            np.savez(self._folder / "labels.npz", labels=labels, splits=splits, names=names)
+            info = {
+                "format": FORMAT,
+                "version": VERSION,
+                "attributes": self._schema.to_json(),
+                "size": self._shape[0],
+                "channels": self._shape[2],
+                "count": len(self),
+                "splits": _split_counts(splits),
+                "framing": dict(framing),
+                "source": dict(source),
+                "checksums": {
+                    "images.npy": self._checksums,
+                    "labels.npz": _sha256((self._folder / "labels.npz").read_bytes()),
+                },
+            }
+            files.write_json(self._folder / "dataset.json", info)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UserError(f"{self._folder.parent}: it cannot be written to ({error.strerror or error}).") from None
+
+    def _write_header(self) -> None:
+        # NumPy leaves room in the header for the first axis to grow, so that it can be rewritten in place.
+        shape = (len(self), *self._shape)
+        np.lib.format.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+
+    def _end_block(self) -> None:
+        self._checksums.append(self._block.hexdigest())
+        self._block = hashlib.sha256()
+
+
+def _manifest(path: Path, info: Any) -> tuple[Schema, int, int, int]:
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        raise UserError(f"{path}: it does not describe a prepared dataset; make one with 'fader prepare'.")
+    version = info.get("version")
+    if isinstance(version, int) and version > VERSION:
+        raise UserError(
+            f"{path}: its format is version {version}, and this fader reads version {VERSION}; update fader."
+        )
+    try:
+        schema = Schema.from_json(info.get("attributes"))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    size, channels, count, checksums = (info.get(key) for key in ("size", "channels", "count", "checksums"))
+    if not (
+        version == VERSION
+        and isinstance(size, int)
+        and 1 <= size <= MAX_SIZE
+        and channels in (1, 3)
+        and isinstance(count, int)
+        and count >= 1
+        and all(isinstance(info.get(key), dict) for key in ("splits", "framing", "source"))
+        and isinstance(checksums, dict)
+        and isinstance(checksums.get("labels.npz"), str)
+        and isinstance(checksums.get("images.npy"), list)
+        and len(checksums["images.npy"]) == math.ceil(count / BLOCK)
+    ):
+        raise UserError(f"{path}: it is damaged; prepare the dataset again.")
+    return schema, size, channels, count
+
+
+def _open_images(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        with path.open("rb") as stream:
+            header = _header(stream)
+            whole = header == (shape, np.dtype(np.uint8)) and path.stat().st_size == stream.tell() + math.prod(shape)
+        if whole:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: it cannot be read ({error}); prepare the dataset again.") from None
+    raise UserError(f"{path}: it does not hold the pictures that dataset.json says; prepare the dataset again.")
+
+
+def _read_labels(path: Path, count: int, attributes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    byte = np.dtype(np.uint8)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # An array's claims are compared with the file's true size before memory is taken for it.
+            headers = {}
+            for entry in archive.infolist():
+                if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > path.stat().st_size:
+                    raise ValueError("compressed")
+                with archive.open(entry) as stream:
+                    shape, dtype = headers[entry.filename] = _header(stream)
+                    if stream.tell() + math.prod(shape) * dtype.itemsize != entry.file_size:
+                        raise ValueError("truncated")
+        names = headers.get("names.npy", ((), byte))
+        if (
+            headers.get("labels.npy") != ((count, attributes), byte)
+            or headers.get("splits.npy") != ((count,), byte)
+            or (names[0], names[1].kind) != ((count,), "U")
+        ):
+            raise ValueError("other arrays than expected")
+        with np.load(path, allow_pickle=False) as arrays:
+            if (arrays["names"].view(np.uint32) > sys.maxunicode).any():
+                raise ValueError("names that are not text")
+            return arrays["labels"], arrays["splits"], arrays["names"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise UserError(
+            f"{path}: it does not hold the labels that dataset.json says ({error}); prepare the dataset again."
+        ) from None
+
+
+def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an array of another version than 1.0")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    if fortran_order or dtype.hasobject or any(length < 0 for length in shape):
+        raise ValueError("an array of another kind than expected")
+    return shape, dtype
+
+
+def _split_counts(splits: np.ndarray) -> dict[str, int]:
+    return {name: int((splits == k).sum()) for k, name in enumerate(SPLITS)}
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

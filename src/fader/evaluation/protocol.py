@@ -1,0 +1,39 @@
+"""What an evaluation asks of a model."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from fader.attributes import Schema
+
+
+class EditingModel(Protocol):
+    """A model that decodes a picture with other attributes: a Fader Network, or whatever is compared with one.
+
+    What a latent is, is the model's own affair. No gradient is needed of anything.
+    """
+
+    @property
+    def schema(self) -> Schema: ...
+
+    @property
+    def size(self) -> int:
+        """The side of its pictures."""
+        ...
+
+    @property
+    def channels(self) -> int: ...
+
+    def encode_pixels(self, pixels: Tensor) -> Any:
+        """The latent of pixels [B, C, S, S] in [-1, 1]."""
+        ...
+
+    def decode_pixels(self, latent: Any, values: Tensor) -> Tensor:
+        """Pixels [B, C, S, S] in [-1, 1] from a latent and labels or fader values [B, n]."""
+        ...
+
+    def latent_features(self, latent: Any) -> Tensor:
+        """What a probe reads of a latent, [B, F]: what should tell nothing of the attributes."""
+        ...

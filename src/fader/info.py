@@ -1,0 +1,144 @@
+"""`fader info`: what a folder of fader's is, in a few lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fader.attributes import BINARY, Attribute, Schema
+from fader.config import Config
+from fader.datasets.prepared import SPLITS, PreparedDataset, open_dataset
+from fader.errors import UserError, printable
+
+Lines = list[tuple[str, object]]
+"""Names and what is said of them."""
+
+
+def describe(path: Path, verify: bool = False) -> str:
+    """What a dataset, run, model or classifier folder holds: attributes, sizes, settings, splits, figures.
+
+    With `verify` all of a dataset is read and compared with its checksums. Raises UserError if the folder is none of
+    these, or damaged.
+    """
+    if (path / "dataset.json").is_file():
+        data = open_dataset(path)
+        if verify:
+            data.verify()
+        return _text(f"Dataset {path}", [*_dataset(data), *([("checksums", "all right")] if verify else [])])
+    if not path.exists():
+        raise UserError(f"{path}: there is no such folder; name a dataset, run, model or classifier folder.")
+    if verify:
+        raise UserError(f"{path}: only a dataset has checksums to verify.")
+    if (path / "run.json").is_file():
+        return _text(f"Training run {path}", _run(path))
+    if (path / "classifier.safetensors").is_file() and not (path / "model.safetensors").is_file():
+        return _text(f"Classifier {path}", _classifier(path))
+    if (path / "config.json").is_file():
+        return _text(f"Model {path}", _model(path))
+    raise UserError(f"{path}: this is no dataset, run, model or classifier folder of fader's.")
+
+
+def _text(title: str, lines: Lines) -> str:
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(printable(line) for line in (title, *(f"  {name:{width}}  {value}" for name, value in lines)))
+
+
+def _dataset(data: PreparedDataset) -> Lines:
+    count = {split: data.splits == SPLITS.index(split) for split in SPLITS}
+    lines: Lines = [
+        ("pictures", f"{len(data.images):,} of {data.size} x {data.size} pixels, {_colour(data.channels)}"),
+        ("splits", ", ".join(f"{split} {chosen.sum():,}" for split, chosen in count.items())),
+        ("source", _pairs(data.info["source"])),
+        ("framing", _pairs(data.info["framing"])),
+        ("fingerprint", data.fingerprint),
+    ]
+    present = {split: chosen for split, chosen in count.items() if chosen.any()}
+    for k, attribute in enumerate(data.schema):
+        shares = [f"{split} {_shares(data.labels[chosen, k], attribute)}" for split, chosen in present.items()]
+        lines.append((attribute.name, "; ".join(shares)))
+    return lines
+
+
+def _shares(labels: np.ndarray, attribute: Attribute) -> str:
+    shares = np.bincount(labels, minlength=len(attribute.values)) / len(labels)
+    if attribute.values == BINARY:
+        return f"{shares[1]:.1%}"
+    return ", ".join(f"{value} {share:.1%}" for value, share in zip(attribute.values, shares, strict=True))
+
+
+def _run(path: Path) -> Lines:
+    from fader.training.records import read_records
+    from fader.training.run import open_run
+
+    run = open_run(path)
+    records, evaluations = read_records(run.metrics), read_records(run.metrics, "evaluation")
+    done = records[-1]["step"] if records else 0
+    lines: Lines = [
+        ("dataset", run.dataset["path"]),
+        ("attributes", _attributes(run.schema)),
+        *_settings(run.config),
+        ("progress", f"step {done:,} of {run.config.training.steps:,}, {len(evaluations)} epoch(s) evaluated"),
+    ]
+    if evaluations:
+        last = evaluations[-1]
+        lines.append(("last epoch", f"MSE {last['mse']:.4f}, swap accuracy {_percentages(last['accuracy'])}"))
+    for name, part in (("model", run.model), ("evaluation", run.folder / "evaluation")):
+        if part.is_dir():
+            lines.append((name, part))
+    return lines
+
+
+def _model(path: Path) -> Lines:
+    from fader.model import load
+
+    model = load(path, device="cpu")
+    lines: Lines = [
+        ("attributes", _attributes(model.schema)),
+        ("weights", f"{sum(parameter.numel() for parameter in model.network.parameters()):,}"),
+        ("classifier", "yes" if model.classifier is not None else "none: labels have to be given"),
+        ("trained on", _pairs(model.dataset)),
+        ("selected", _pairs(model.selection)),
+        *_settings(model.config),
+    ]
+    return lines
+
+
+def _classifier(path: Path) -> Lines:
+    from fader.training.classifier import load_classifier
+
+    classifier = load_classifier(path)
+    return [
+        ("attributes", _attributes(classifier.schema)),
+        ("pictures", f"{classifier.size} x {classifier.size} pixels, {_colour(classifier.channels)}"),
+        ("accuracy", _percentages(classifier.info["accuracy"])),
+        ("trained on", classifier.info["dataset"]),
+    ]
+
+
+def _settings(config: Config) -> Lines:
+    return [(name, _pairs(fields)) for name, fields in config.to_json().items()]
+
+
+def _attributes(schema: Schema) -> str:
+    return ", ".join(a.name if a.values == BINARY else f"{a.name} ({'/'.join(a.values)})" for a in schema)
+
+
+def _colour(channels: int) -> str:
+    return "colour" if channels == 3 else "grey"
+
+
+def _percentages(shares: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+
+
+def _pairs(fields: Mapping[str, Any]) -> str:
+    def shown(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return f"({_pairs(value)})"
+        return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+    pairs: Iterable[str] = (f"{name} {shown(value)}" for name, value in fields.items() if value is not None)
+    return ", ".join(pairs) or "not recorded"

@@ -1,0 +1,18 @@
+"""Markdown in which names from tables and files, which may hold anything, show as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+
+def escape(text: str) -> str:
+    """`text` on one line, with a backslash before every character that can mean something in Markdown."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!$@:^=+.-])", r"\\\1", " ".join(text.split()))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:
+    """A table, ending in a new line: text is escaped, numbers are as they are."""
+    head = [escape(text) for text in header]
+    body = [[escape(cell) if isinstance(cell, str) else str(cell) for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *body))

@@ -1,0 +1,431 @@
+"""The model folder and the public object: load, encode, decode, edit.
+
+What edits and evaluates asks only for `encode_pixels`, `decode_pixels`, `latent_features` and `classify`, so that it
+works with any model that has those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fader import markdown
+from fader.attributes import Schema
+from fader.config import ClassifierConfig, Config, from_json
+from fader.devices import find_device
+from fader.errors import UserError
+from fader.files import new_folder, read_json, write_json, write_text
+from fader.images import Framing, from_pixels, open_picture, to_array, to_picture, to_pixels
+from fader.networks.autoencoder import AutoEncoder, Latent
+from fader.networks.classifier import make_classifier
+from fader.networks.weights import load_weights, save_weights
+
+FORMAT, VERSION = "fader-model", 1
+CONFIG, WEIGHTS, CLASSIFIER_WEIGHTS = "config.json", "model.safetensors", "classifier.safetensors"
+PIXELS_AT_ONCE = 2**21  # Of a batch: 32 pictures of 256 pixels, 512 of 64, so that memory stays bounded.
+
+Picture: TypeAlias = str | PathLike[str] | Image.Image | np.ndarray | Tensor
+"""A path, a PIL image, an array (uint8, H x W x C), or float pixels [C, H, W] in [-1, 1]."""
+Value: TypeAlias = float | str | bool
+"""Of an attribute: a fader value (0 absent, 1 present, more and less exaggerate) or the name of one of its values."""
+Labels: TypeAlias = Mapping[str, Value] | Sequence[Mapping[str, Value]] | None
+"""What is known of pictures, by attribute: one mapping a picture, or one for all."""
+OneOrMany: TypeAlias = Any
+"""What is returned of a picture encoded alone, and a list of it where many were: a union would be a nuisance to use."""
+
+
+@dataclass(eq=False, repr=False)
+class Model:
+    """A trained Fader Network, with what it takes to use it on anyone's pictures."""
+
+    network: AutoEncoder
+    schema: Schema
+    config: Config
+    framing: Framing = field(default_factory=Framing)
+    """How pictures are cut, as those were that it was trained on."""
+    classifier: nn.Module | None = None
+    """Estimates the labels of pictures that come without: pixels to logits [B, code_size]."""
+    classifier_config: ClassifierConfig | None = None
+    dataset: dict[str, Any] = field(default_factory=dict)
+    """What it was trained on: name, fingerprint, ..."""
+    selection: dict[str, Any] = field(default_factory=dict)
+    """Why these weights were chosen: epoch, validation mse, swap accuracies, ..."""
+
+    @property
+    def size(self) -> int:
+        """The side of its pictures in pixels."""
+        return self.config.network.size
+
+    @property
+    def channels(self) -> int:
+        """3 for colour, 1 for grey."""
+        return self.config.network.channels
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def __repr__(self) -> str:
+        return f"Model({self.size} x {self.size} x {self.channels}, {', '.join(self.schema.names)}, {self.device})"
+
+    def encode(
+        self,
+        pictures: Picture | Iterable[Picture],
+        values: Labels = None,
+    ) -> Faces:
+        """Encode a picture, or many, to be edited.
+
+        Args:
+            pictures: One picture (path, PIL image, uint8 array of H x W x C, float tensor [C, H, W] in [-1, 1]), or
+                many: a sequence of such, an array of N x H x W x C, a tensor [N, C, H, W]. Pictures of any size are cut
+                as the model's framing says and scaled to its size.
+            values: Labels that are known, by attribute, as names or numbers; one mapping a picture, or one for all.
+                What is not given is estimated by the model's classifier.
+
+        Raises UserError on a picture that cannot be read and on labels that are wrong, or missing with no classifier.
+        """
+        given, one = _listed(pictures)
+        if not given:
+            raise UserError("There is no picture to encode; give one at least.")
+        arrays = np.stack([self.frame(picture, _name(picture, i)) for i, picture in enumerate(given)])
+        return self.encode_framed(arrays, values, one)
+
+    def encode_framed(
+        self,
+        arrays: np.ndarray,
+        values: Labels = None,
+        one: bool = False,
+    ) -> Faces:
+        """Encode pictures that are as `frame` returns them: uint8, N x S x S x C. With `one`, a picture by itself."""
+        labels = torch.from_numpy(self._known(values, len(arrays)))
+        confidences = torch.ones(labels.shape)
+        unknown = labels < 0
+        latents = []
+        for part in self.batches(len(arrays)):
+            pixels = to_pixels(arrays[part], self.device)
+            latents.append(self.encode_pixels(pixels))
+            if unknown[part].any():
+                seen, sure = self.classify(pixels)
+                labels[part] = torch.where(unknown[part], seen.cpu(), labels[part])
+                confidences[part] = torch.where(unknown[part], sure.float().cpu(), confidences[part])
+        latent = tuple(torch.cat(entries) for entries in zip(*latents, strict=True))
+        return Faces(self, arrays, latent, labels, confidences, one)
+
+    def frame(self, picture: Picture, name: str | None = None) -> np.ndarray:
+        """What the model sees of a picture: uint8, size x size x channels. `name` is what errors call it."""
+        image = open_picture(picture if isinstance(picture, str | PathLike) else _image(picture, name), name)
+        return to_array(image, self.size, self.channels, self.framing.box(*image.size))
+
+    @torch.inference_mode()
+    def encode_pixels(self, pixels: Tensor) -> Latent:
+        """The latent of pixels [B, C, S, S] in [-1, 1]."""
+        return self.network.encoder(pixels)
+
+    @torch.inference_mode()
+    def decode_pixels(self, latent: Latent, values: Tensor) -> Tensor:
+        """Pixels [B, C, S, S] in [-1, 1] from a latent and labels or fader values [B, n]."""
+        return self.network.decoder(latent, self.schema.code(values.to(self.device)))
+
+    def latent_features(self, latent: Latent) -> Tensor:
+        """What the latent discriminator reads of a latent, flattened: [B, F]. A probe for attributes reads the same."""
+        return latent[-1].flatten(1)
+
+    @torch.inference_mode()
+    def classify(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The likeliest labels, int64 [B, n], and the probability given to each, [B, n], for pixels [B, C, S, S].
+
+        Raises UserError if the model has no classifier.
+        """
+        if self.classifier is None:
+            raise UserError(
+                "This model has no classifier to estimate labels with; give them all, as in"
+                f" encode(picture, values={dict.fromkeys(self.schema.names, 0)})."
+            )
+        return self.schema.predictions(self.classifier(pixels))
+
+    def batches(self, count: int) -> Iterator[slice]:
+        """Slices of a batch of `count` pictures: usually one, more where the batch could fill the memory."""
+        most = max(1, PIXELS_AT_ONCE // self.size**2)
+        return (slice(start, start + most) for start in range(0, count, most))
+
+    def _known(self, values: Labels, count: int) -> np.ndarray:
+        """Labels that were given, int64 [count, n], with -1 for what is not known."""
+        each = [values or {}] * count if values is None or isinstance(values, Mapping) else values
+        if len(each) != count:
+            raise UserError(f"There are {count} picture(s) and {len(each)} sets of values; give one for each.")
+        labels = np.full((count, len(self.schema)), -1, dtype=np.int64)
+        for i, known in enumerate(each):
+            for name, given in known.items():
+                k = self.schema.index(name)
+                attribute = self.schema.attributes[k]
+                value = attribute.value(given)
+                if value not in range(len(attribute.values)):
+                    raise UserError(
+                        f"{name} of a picture is one of {', '.join(attribute.values)}; {value:g} is no label."
+                    )
+                labels[i, k] = int(value)
+        return labels
+
+
+class Faces:
+    """One encoded picture, or many: what comes back is then a list with an entry for each."""
+
+    def __init__(
+        self, model: Model, arrays: np.ndarray, latent: Latent, labels: Tensor, confidences: Tensor, one: bool
+    ) -> None:
+        self.model = model
+        self.arrays = arrays
+        """The pictures as the model sees them: uint8, N x S x S x C."""
+        self.latent = latent
+        self.labels = labels
+        """int64 [N, n], in the order of the model's schema."""
+        self.confidences = confidences
+        """[N, n], of the labels; 1.0 where a label was given."""
+        self._one = one
+
+    @property
+    def values(self) -> OneOrMany:
+        """The labels by attribute, e.g. {"Smiling": 0, "Hair": "blond"}: those given, otherwise estimated."""
+        return self._each(
+            {
+                attribute.name: label if attribute.binary else attribute.values[label]
+                for attribute, label in zip(self.model.schema, labels, strict=True)
+            }
+            for labels in self.labels.tolist()
+        )
+
+    @property
+    def confidence(self) -> OneOrMany:
+        """The probability that the classifier gives to each label, by attribute; 1.0 where the label was given."""
+        return self._each(dict(zip(self.model.schema.names, row, strict=True)) for row in self.confidences.tolist())
+
+    @property
+    def original(self) -> OneOrMany:
+        """The picture as the model sees it, a PIL image."""
+        return self._each(to_picture(array) for array in self.arrays)
+
+    def reconstruction(self) -> OneOrMany:
+        """The picture decoded with its own values, a PIL image."""
+        return self.edit()
+
+    def edit(self, changes: Mapping[str, Value] | None = None, /, **values: Value) -> OneOrMany:
+        """The picture with attributes changed, a PIL image; what is not named stays as it is.
+
+        `edit(Smiling=1, Hair="blond")`, or `edit({"5_o_Clock_Shadow": 0.5})` where a name is no Python name. All
+        pictures are decoded in one batch. Raises UserError on an attribute or a value that there is none of.
+        """
+        chosen = self.labels.float()
+        for name, given in {**(changes or {}), **values}.items():
+            k = self.model.schema.index(name)
+            chosen[:, k] = self.model.schema.attributes[k].value(given)
+        return self._each(to_picture(array) for array in self.decode(chosen[:, None])[:, 0])
+
+    def sweep(self, name: str, start: float, stop: float, steps: int = 10) -> OneOrMany:
+        """The picture at `steps` evenly spaced values of one attribute, both ends included: a list of PIL images.
+
+        All of them are decoded in one batch. Raises UserError as `edit` does.
+        """
+        decoded = self.decode(self.swept(name, start, stop, steps))
+        return self._each([to_picture(array) for array in row] for row in decoded)
+
+    def swept(self, name: str, start: float, stop: float, steps: int) -> Tensor:
+        """The values that a sweep decodes: [N, steps, n], the pictures' own but for one attribute."""
+        if steps < 1:
+            raise UserError(f"A sweep of {steps} steps shows nothing; it needs at least 1.")
+        k = self.model.schema.index(name)
+        attribute = self.model.schema.attributes[k]
+        values = self.labels.float()[:, None].repeat(1, steps, 1)
+        slid = np.linspace(attribute.value(start), attribute.value(stop), steps)
+        values[:, :, k] = torch.tensor([attribute.value(value) for value in slid])
+        return values
+
+    def decode(self, values: Tensor) -> np.ndarray:
+        """Every picture with each of its K vectors of labels or fader values: [N, K, n] to uint8, N x K x S x S x C."""
+        count, columns, _ = values.shape
+        pictures, flat = torch.arange(count).repeat_interleave(columns), values.flatten(0, 1)
+        arrays = []
+        for part in self.model.batches(count * columns):
+            rows = pictures[part].to(self.latent[0].device)
+            arrays.append(from_pixels(self.model.decode_pixels(tuple(z[rows] for z in self.latent), flat[part])))
+        return np.concatenate(arrays).reshape(count, columns, *self.arrays.shape[1:])
+
+    def _each(self, results: Iterable[Any]) -> OneOrMany:
+        """The results, one a picture; alone where one picture was encoded."""
+        results = list(results)
+        return results[0] if self._one else results
+
+
+def load(path: str | PathLike[str], device: str = "auto") -> Model:
+    """Load a model: a model folder, or the run folder of a training, whose best model so far is taken.
+
+    `device` is "auto" (a GPU where there is one), "cpu", "cuda", "mps", ... Nothing in the folder is trusted: no code
+    in it is ever run, and no memory is taken before what its files claim has been found to fit together.
+
+    Raises UserError where there is no model, or a damaged one, or one of a newer version of fader.
+    """
+    folder = _model_folder(Path(path))
+    data = read_json(folder / CONFIG)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise UserError(f"{folder / CONFIG}: this does not describe a Fader Network; name a folder with one.")
+    if data.get("version") != VERSION:
+        raise UserError(
+            f"{folder / CONFIG}: format version {data.get('version')!r} is not the one that this fader reads"
+            f" ({VERSION}); if it is newer, upgrade with pip install --upgrade fader-networks."
+        )
+    try:
+        config = Config.from_json(data.get("config"))
+        schema = Schema.from_json(data.get("attributes"))
+        framing = Framing.from_json(data.get("framing"))
+        given = data.get("classifier")
+        classifier_config = None if given is None else from_json(ClassifierConfig, given)
+        for part in ("dataset", "selection"):
+            if not isinstance(data.get(part), dict):
+                raise UserError(f"The part {part!r} is damaged: it has to be an object of named fields.")
+    except UserError as error:
+        raise UserError(f"{folder / CONFIG}: {error}") from None
+    where = find_device(device)
+    network = load_weights(lambda: AutoEncoder(config.network, schema.code_size), folder / WEIGHTS, where)
+    classifier = None
+    if classifier_config is not None:
+        size, channels, chosen = config.network.size, config.network.channels, classifier_config
+        classifier = load_weights(
+            lambda: make_classifier(chosen, size, channels, schema), folder / CLASSIFIER_WEIGHTS, where
+        )
+    return Model(network, schema, config, framing, classifier, classifier_config, data["dataset"], data["selection"])
+
+
+def save_model(model: Model, folder: Path, half: bool = False, overwrite: bool = False) -> None:
+    """Write a model folder, whole or not at all: weights (float16 with `half`), configuration and model card.
+
+    Raises UserError if the folder exists, but for `overwrite`, or cannot be written.
+    """
+    with new_folder(folder, overwrite) as temporary:
+        save_weights(model.network, temporary / WEIGHTS, half)
+        if model.classifier is not None:
+            save_weights(model.classifier, temporary / CLASSIFIER_WEIGHTS, half)
+        write_json(
+            temporary / CONFIG,
+            {
+                "format": FORMAT,
+                "version": VERSION,
+                "config": model.config.to_json(),
+                "attributes": model.schema.to_json(),
+                "framing": model.framing.to_json(),
+                "classifier": asdict(model.classifier_config) if model.classifier_config else None,
+                "dataset": model.dataset,
+                "selection": model.selection,
+            },
+        )
+        write_text(temporary / "README.md", model_card(model))
+
+
+def model_card(model: Model) -> str:
+    """The README.md of a model folder: what the model is, how to use it, and what it came from."""
+    names = model.schema.names
+    pictures = f"{'colour' if model.channels == 3 else 'grey'} pictures, seen at {model.size} x {model.size} pixels"
+    return f"""# Fader Network: {markdown.escape(", ".join(names))}
+
+Changes attributes of {pictures}, each by a fader: 0 is absent, 1 is present, values beyond exaggerate.
+Made with fader (`pip install fader-networks`), after *Fader Networks: Manipulating Images by Sliding Attributes*
+(Lample et al., 2017).
+
+## Use
+
+```python
+import fader
+
+model = fader.load("this/folder")
+face = model.encode("picture.jpg")
+face.values
+face.edit({{{names[0]!r}: 1}})
+face.sweep({names[0]!r}, -1, 2, steps=9)
+```
+
+## Attributes
+
+{markdown.table(("attribute", "values"), ((attribute.name, ", ".join(attribute.values)) for attribute in model.schema))}
+The faders know what the data's labels say, no more, and may move what came along with an attribute in that data.
+
+## Data
+
+{_fields(model.dataset)}
+## Figures
+
+Of the weights that were chosen, on the data's validation split; `mse` is of pixels in [-1, 1].
+
+{_fields(model.selection)}
+## Settings
+
+{_fields(model.config.to_json())}"""
+
+
+def _fields(data: Mapping[str, Any]) -> str:
+    """A table of named values, those of nested objects with the name of the object before theirs."""
+
+    def flat(data: Mapping[str, Any], before: str) -> Iterator[tuple[str, str | float]]:
+        for name, value in data.items():
+            if isinstance(value, Mapping):
+                yield from flat(value, f"{before}{name} ")
+            else:
+                yield before + name, float(f"{value:.5g}") if isinstance(value, float) else str(value)
+
+    return markdown.table(("name", "value"), flat(data, "")) if data else "Not recorded.\n"
+
+
+def _model_folder(path: Path) -> Path:
+    if (path / CONFIG).is_file():
+        return path
+    if (path / "model" / CONFIG).is_file():
+        return path / "model"
+    if (path / "run.json").is_file():
+        problem = "this run has no model yet; go on with the same fader train command, which continues where it stopped"
+    elif (path / "dataset.json").is_file():
+        problem = "this is a prepared dataset, not a model; train one on it with fader train"
+    elif path.exists():
+        problem = f"this is no model folder ({CONFIG}, {WEIGHTS}) and no run folder (run.json)"
+    else:
+        problem = "there is no such folder; name a run folder that fader train wrote, as runs/demo, or a model folder"
+    raise UserError(f"{path}: {problem}.")
+
+
+def _listed(pictures: Picture | Iterable[Picture]) -> tuple[list[Picture], bool]:
+    """The pictures, and whether it was one by itself."""
+    if isinstance(pictures, str | PathLike | Image.Image):
+        return [pictures], True
+    if not isinstance(pictures, Iterable) or (isinstance(pictures, np.ndarray | Tensor) and pictures.ndim != 4):
+        return [pictures], True
+    return list(pictures), False
+
+
+def _name(picture: Any, position: int) -> str:
+    if isinstance(picture, Image.Image):
+        picture = getattr(picture, "filename", "")
+    return str(picture) if isinstance(picture, str | PathLike) and str(picture) else f"picture {position + 1}"
+
+
+def _image(picture: Any, name: str | None) -> Image.Image:
+    """A PIL image of an image, an array or pixels."""
+    if isinstance(picture, Image.Image):
+        return picture
+    name = name or "the picture"
+    if isinstance(picture, Tensor):
+        if not picture.is_floating_point() or picture.ndim != 3 or picture.shape[0] not in (1, 3):
+            raise UserError(f"{name}: a tensor has to be floating-point pixels of the shape [1 or 3, H, W].")
+        if not (picture.abs() <= 1.001).all():
+            raise UserError(f"{name}: the pixels of a tensor have to be in [-1, 1].")
+        picture = from_pixels(picture[None])[0]
+    if not isinstance(picture, np.ndarray):
+        raise UserError(f"{name}: a {type(picture).__name__} is no picture; give a path, PIL image, array or tensor.")
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] not in (1, 3) or 0 in picture.shape:
+        raise UserError(
+            f"{name}: an array has to be uint8 of the shape (H, W, 1 or 3); it is {picture.dtype} of {picture.shape}."
+        )
+    return to_picture(picture)

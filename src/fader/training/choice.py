@@ -1,0 +1,99 @@
+"""`fader select`: the candidates of a run side by side, and the choice of one by a person (end of section 4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fader import figures
+from fader.datasets.prepared import PreparedDataset, open_dataset
+from fader.errors import UserError
+from fader.files import refuse_existing
+from fader.images import save_picture
+from fader.networks.autoencoder import AutoEncoder
+from fader.networks.weights import load_weights
+from fader.training.records import read_records
+from fader.training.run import Run, open_run
+from fader.training.selection import Evaluation, best, front, swap_rows, write_model
+
+
+def show_candidates(
+    folder: Path, output: Path | None = None, dataset: Path | None = None, count: int = 4, overwrite: bool = False
+) -> str:
+    """Draw every candidate's swaps of the same training pictures; return a table of the candidates.
+
+    Args:
+        folder: The run folder.
+        output: The picture to write; by default `candidates.png` in the run folder, which is always drawn anew.
+        dataset: The run's dataset, where it is no longer where it was.
+        count: How many training pictures to show.
+        overwrite: Whether `output` may be there already.
+    """
+    run = open_run(folder)
+    candidates = _candidates(run)
+    if output is not None:
+        refuse_existing(output, overwrite)
+    data = open_run_dataset(run, dataset)
+    pictures = data.indices("train")[:count]
+    labels = torch.from_numpy(data.labels[pictures][:, data.columns(run.schema)])
+    rows: list[list[np.ndarray]] = []
+    for one in candidates:
+        network = candidate_network(run, one["epoch"])
+        swapped, columns = swap_rows(network, data.images[pictures], labels, run.schema, torch.device("cpu"))
+        rows += swapped
+    # Picture by picture, so that the candidates' versions of one face stand under one another.
+    order = [c * len(pictures) + p for p in range(len(pictures)) for c in range(len(candidates))]
+    titles = [f"epoch {one['epoch']}" for _ in pictures for one in candidates]
+    path = output or run.folder / "candidates.png"
+    save_picture(figures.grid([rows[i] for i in order], columns, titles), path)
+    return f"{candidates_table(candidates, run)}\n\nSide by side on training pictures: {path}"
+
+
+def choose(folder: Path, epoch: int, dataset: Path | None = None) -> str:
+    """Make the candidate of this epoch the run's model. Raises UserError if it is none."""
+    run = open_run(folder)
+    candidates = _candidates(run)
+    chosen = [one for one in candidates if one["epoch"] == epoch]
+    if not chosen:
+        there = ", ".join(str(one["epoch"]) for one in candidates)
+        raise UserError(f"{folder}: epoch {epoch} is not a candidate; the candidates are {there}.")
+    write_model(run, open_run_dataset(run, dataset), chosen[0], by="a person")
+    return f"The model of epoch {epoch} is now in {run.model}."
+
+
+def candidates_table(candidates: list[Evaluation], run: Run) -> str:
+    """The candidates with their two criteria, the best by rule marked."""
+    marked = best(candidates)["epoch"]
+    lines = [f"{'epoch':>7} {'step':>9} {'MSE':>8} {'swaps':>7}  " + "  ".join(run.schema.names)]
+    for one in candidates:
+        accuracies = "  ".join(f"{one['accuracy'][name]:{len(name)}.1%}" for name in run.schema.names)
+        mark = "*" if one["epoch"] == marked else " "
+        lines.append(
+            f"{mark}{one['epoch']:>6} {one['step']:>9,} {one['mse']:>8.4f} {one['mean_accuracy']:>7.1%}  {accuracies}"
+        )
+    return "\n".join([*lines, "* lowest MSE within 2 points of the best mean swap accuracy"])
+
+
+def candidate_network(run: Run, epoch: int) -> AutoEncoder:
+    """The encoder and decoder as they were after an epoch."""
+    return load_weights(lambda: AutoEncoder(run.config.network, run.schema.code_size), run.candidate(epoch))
+
+
+def open_run_dataset(run: Run, dataset: Path | None = None) -> PreparedDataset:
+    """The dataset of a run, from where it was or from where it is now. Raises UserError if it is another one."""
+    path = dataset or Path(run.dataset["path"])
+    if not path.exists():
+        raise UserError(f"{path}: the run's dataset is not there any more; say where it is with --dataset.")
+    data = open_dataset(path)
+    if data.fingerprint != run.dataset["fingerprint"]:
+        raise UserError(f"{path}: this is not the dataset that {run.folder} was trained on.")
+    return data
+
+
+def _candidates(run: Run) -> list[Evaluation]:
+    candidates = front(read_records(run.metrics, "evaluation"))
+    if not candidates:
+        raise UserError(f"{run.folder}: no epoch is finished yet; go on with `fader train`.")
+    return candidates

@@ -1,0 +1,276 @@
+"""The training run: batches and steps, and at every epoch a checkpoint, an evaluation and a sample grid."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fader import figures
+from fader.attributes import Schema
+from fader.config import Config, TrainingConfig
+from fader.datasets.prepared import PreparedDataset, open_dataset
+from fader.devices import find_device
+from fader.errors import Interrupted, UserError
+from fader.files import replacing
+from fader.images import save_picture, to_pixels
+from fader.model import load
+from fader.networks.autoencoder import AutoEncoder
+from fader.networks.weights import save_weights
+from fader.progress import Task, progress, say
+from fader.training import selection
+from fader.training.checkpoints import newest_checkpoint, oldest_step, players_state, restore_players, save_checkpoint
+from fader.training.classifier import Classifier
+from fader.training.interruption import Interruption, interruptions
+from fader.training.records import Records, Window, read_records
+from fader.training.run import Run, create_or_continue
+from fader.training.sampling import Sampler, balancing_weights
+from fader.training.schedules import adversarial_weight, evaluation_steps, learning_rate, update_average
+from fader.training.step import Players, training_step
+from fader.training.transfer import transfer
+
+RECORD_EVERY = 50  # Updates between two records: only then are numbers read from the device.
+CHECKPOINT_SECONDS = 120.0  # A killed run loses no more than this.
+SAMPLES = 8  # Validation pictures in a sample grid, the same ones every time.
+
+
+def train(
+    dataset: Path,
+    output: Path,
+    config: Config,
+    attributes: Sequence[str] | None = None,
+    classifier: Path | None = None,
+    init: Path | None = None,
+    device: str = "auto",
+) -> Run:
+    """Train a Fader Network on a prepared dataset, or go on with a run that was interrupted.
+
+    Args:
+        dataset: A prepared dataset; its size and channels have to be the configuration's.
+        output: The run folder. If it holds a run with the same settings, that run goes on.
+        config: Networks and training.
+        attributes: What to learn to slide; by default all that the dataset has.
+        classifier: A classifier folder for selection; by default one is trained and kept in the run folder.
+        init: A model to start from; its attributes may differ.
+        device: "auto", "cpu", "cuda", "mps", ...
+
+    Raises UserError on unusable input, on other settings than those of the run in the folder, and on losses that are
+    no longer finite; Interrupted, once everything is saved, on SIGINT and SIGTERM.
+    """
+    data = open_dataset(dataset)
+    schema = data.schema.select(attributes) if attributes else data.schema
+    if (data.size, data.channels) != (config.network.size, config.network.channels):
+        raise UserError(
+            f"{dataset} has pictures of side {data.size} and {data.channels} channel(s), the network is for side"
+            f" {config.network.size} and {config.network.channels}; leave out --size and --channels, or prepare anew."
+        )
+    run = create_or_continue(output, config, schema, data, init)
+    with interruptions() as interruption:
+        judge = selection.selection_classifier(run, data, classifier, find_device(device))
+        Trainer(run, data, judge, find_device(device), interruption).fit()
+    return run
+
+
+class Trainer:
+    """A run in progress: the players, how far they are, and what is kept of the way."""
+
+    def __init__(
+        self,
+        run: Run,
+        data: PreparedDataset,
+        classifier: Classifier,
+        device: torch.device,
+        interruption: Interruption,
+    ) -> None:
+        self.run, self.data, self.classifier, self.device = run, data, classifier, device
+        self.schema, self.config = run.schema, run.config.training
+        self.interruption = interruption
+        self.columns = data.columns(self.schema)
+        self.sampler, self.chance = _sampler(data, self.schema, self.config)
+        self.evaluation_steps = evaluation_steps(self.config, len(self.sampler.indices))
+        torch.manual_seed(self.config.seed)
+        self.players = Players.create(run.config, self.schema, device, classifier.network)
+        if run.init is not None:
+            _start_from(run, self.players.autoencoder.network)
+        self.average = copy.deepcopy(self.players.autoencoder.network) if self.config.ema else None
+        self.done = 0  # Updates so far.
+        self.seconds = 0.0  # Spent on them.
+        self.window = Window()
+        self._resume()
+
+    @property
+    def result(self) -> AutoEncoder:
+        """The network that is evaluated and kept: the moving average where there is one."""
+        return self.average if self.average is not None else self.players.autoencoder.network
+
+    def fit(self) -> None:
+        """Train up to the last step, then say where the model is."""
+        config = self.config
+        if self.done == config.steps and self._evaluated():
+            self._select()  # Which the process may have been killed in.
+            say(f"All {self.done:,} steps are done; the model is in {self.run.model}.")
+            return
+        say(
+            f"lambda_E rises to {config.adversarial_weight:g} over the first {config.ramp_steps:,} of {config.steps:,}"
+            " steps." + (f" Going on after step {self.done:,}." if self.done else "")
+        )
+        with Records(self.run.folder, self.done) as self.records:
+            self._evaluate_if_due()
+            with progress("train", config.steps, self.done) as bar:
+                self._train_on(bar)
+        say(f"The model is in {self.run.model}.")
+
+    def _train_on(self, bar: Task) -> None:
+        config = self.config
+        started = time.monotonic()
+        while self.done < config.steps:
+            self.step()
+            bar.advance()
+            due = self.done in self.evaluation_steps
+            if due or self.done % RECORD_EVERY == 0:
+                self._record(bar)
+            now = time.monotonic()
+            if due or now - started > CHECKPOINT_SECONDS or self.interruption.signal:
+                self.seconds += now - started
+                self._save()
+                self._evaluate_if_due()
+                started = time.monotonic()
+
+    def step(self) -> None:
+        """The next update."""
+        # Dropout and random categories are a function of seed and step, so that a resumed run is the same run.
+        torch.manual_seed((self.config.seed << 32) + self.done + 1)
+        pixels, labels = self.next_batch()
+        self.players.set_learning_rate(learning_rate(self.config, self.done))
+        weight = adversarial_weight(self.config, self.done)
+        self.window.add(training_step(self.players, pixels, labels, weight, self.schema, self.config))
+        self.done += 1
+        if self.average is not None:
+            update_average(self.average, self.players.autoencoder.network, self.config.ema, self.done)
+
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        """Pixels [B, C, S, S], flipped where a picture's coin says so, and labels [B, n] of the next update."""
+        indices, flips = self.sampler.batch(self.done)
+        pixels = to_pixels(self.data.images[indices], self.device)
+        if self.config.flip:
+            flips_here = torch.from_numpy(flips).to(self.device)[:, None, None, None]
+            pixels = torch.where(flips_here, pixels.flip(3), pixels)
+        labels = torch.from_numpy(self.data.labels[indices][:, self.columns])
+        return pixels, labels.to(self.device)
+
+    def _record(self, bar: Task) -> None:
+        first = self.done - len(self.window)
+        numbers, diverged = self.window.close()
+        if diverged is not None:
+            losses = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+            raise UserError(
+                f"{self.run.folder}: training diverged at step {first + diverged + 1:,} ({losses}); the last good"
+                f" checkpoint is in {self.run.checkpoints}; start another run with a lower --learning-rate or with"
+                " --clip 5."
+            )
+        numbers["adversarial_weight"] = adversarial_weight(self.config, self.done - 1)
+        numbers["learning_rate"] = learning_rate(self.config, self.done - 1)
+        self.records.append("train", self.done, numbers)
+        accuracy = f"discriminator {numbers['discriminator_accuracy']:.0%} (chance {self.chance:.0%})"
+        speed = bar.speed
+        rate = f", {speed * self.config.batch_size:.0f} images/s" if speed else ""
+        bar.advance(0, f"reconstruction {numbers['reconstruction']:.4f}, {accuracy}{rate}")
+
+    def _save(self) -> None:
+        """Write a checkpoint, and stop if a signal asked for it."""
+        self.records.sync()
+        state = players_state(self.players) | {"window": self.window.state(), "seconds": self.seconds}
+        if self.average is not None:
+            state["average"] = self.average.state_dict()
+        save_checkpoint(self.run.checkpoints, self.done, state)
+        self._stop_if_interrupted()
+
+    def _stop_if_interrupted(self) -> None:
+        if self.interruption.signal:
+            raise Interrupted(
+                f"Stopped after step {self.done:,} of {self.config.steps:,}; the same command goes on from there.",
+                self.interruption.signal,
+            )
+
+    def _resume(self) -> None:
+        state = newest_checkpoint(self.run.checkpoints)
+        if state is None:
+            return
+        restore_players(self.players, state)
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.done, self.seconds, self.window = state["step"], state["seconds"], Window(state["window"])
+
+    def _evaluate_if_due(self) -> None:
+        """At the end of an epoch: evaluate, draw the sample grid, keep what is on the front, and write the best."""
+        if self.done not in self.evaluation_steps:
+            return
+        if self._evaluated():
+            self._select()
+            return
+        epoch = self.evaluation_steps.index(self.done) + 1
+        found = self._assess()
+        self._draw_samples(epoch)
+        self.run.candidate(epoch).parent.mkdir(exist_ok=True)
+        with replacing(self.run.candidate(epoch)) as temporary:
+            save_weights(self.result, temporary)
+        evaluation = {"epoch": epoch, **found, "seconds": round(self.seconds, 1)}
+        self.records.append("evaluation", self.done, evaluation)
+        self._select()
+        accuracies = ", ".join(f"{name} {value:.1%}" for name, value in found["accuracy"].items())
+        say(f"epoch {epoch}, step {self.done:,}: MSE {found['mse']:.4f}, swap accuracy {accuracies}")
+
+    def _evaluated(self) -> bool:
+        return any(record["step"] == self.done for record in read_records(self.run.metrics, "evaluation"))
+
+    def _select(self) -> None:
+        """Keep the weights of the candidates alone, and see to it that the run's model is the best of them."""
+        evaluations = read_records(self.run.metrics, "evaluation")
+        selection.keep_front(self.run, evaluations, oldest_step(self.run.checkpoints))
+        best = selection.best(evaluations)
+        if selection.chosen_epoch(self.run) != best["epoch"]:
+            selection.write_model(self.run, self.data, best, by="lowest MSE within 2 points of the best swap accuracy")
+
+    def _assess(self) -> dict[str, Any]:
+        with progress("evaluate", len(self.data.indices("valid"))) as bar:
+
+            def between_batches(pictures: int) -> None:
+                bar.advance(pictures)
+                self._stop_if_interrupted()
+
+            return selection.assess(
+                self.result, self.classifier.network, self.data, self.schema, self.device, between_batches
+            )
+
+    def _draw_samples(self, epoch: int) -> None:
+        chosen = self.data.indices("valid")[:SAMPLES]
+        labels = torch.from_numpy(self.data.labels[chosen][:, self.columns])
+        rows, columns = selection.swap_rows(self.result, self.data.images[chosen], labels, self.schema, self.device)
+        path = self.run.sample(epoch)
+        path.parent.mkdir(exist_ok=True)
+        save_picture(figures.grid(rows, columns), path)
+
+
+def _sampler(data: PreparedDataset, schema: Schema, config: TrainingConfig) -> tuple[Sampler, float]:
+    """The sampler of training pictures, and how often the discriminator would be right by always naming the likeliest
+    value of each attribute among what it samples."""
+    indices = data.indices("train")
+    if len(indices) < config.batch_size:
+        raise UserError(f"{data.path} has {len(indices)} training pictures; a batch takes {config.batch_size}.")
+    labels = data.labels[indices][:, data.columns(schema)]
+    weights = balancing_weights(labels, schema) if config.balance else None
+    shares = [np.bincount(labels[:, k], weights=weights).max() / len(labels) for k in range(len(schema))]
+    return Sampler(indices, config.batch_size, config.seed, weights), float(np.mean(shares))
+
+
+def _start_from(run: Run, network: AutoEncoder) -> None:
+    source = load(Path(str(run.init)), device="cpu")
+    if source.config.network != run.config.network:
+        raise UserError(f"{run.init}: its network has other settings than this run's; give it the same to start from.")
+    transfer(source.network, source.schema, network, run.schema)

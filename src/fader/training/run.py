@@ -1,0 +1,122 @@
+"""The run folder: what a run is made of, and whether a folder may be gone on with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fader.attributes import Schema
+from fader.config import Config
+from fader.datasets.prepared import PreparedDataset
+from fader.errors import UserError
+from fader.files import read_json, write_json
+
+FORMAT, VERSION = "fader-run", 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder and what `run.json` in it says."""
+
+    folder: Path
+    config: Config
+    schema: Schema
+    dataset: dict[str, Any]
+    init: str | None
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def classifier(self) -> Path:
+        return self.folder / "classifier"
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    def candidate(self, epoch: int) -> Path:
+        return self.folder / "candidates" / f"epoch-{epoch:04d}.safetensors"
+
+    def sample(self, epoch: int) -> Path:
+        return self.folder / "samples" / f"epoch-{epoch:04d}.png"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "config": self.config.to_json(),
+            "attributes": self.schema.to_json(),
+            "dataset": self.dataset,
+            "init": self.init,
+        }
+
+
+def open_run(folder: Path) -> Run:
+    """The run in a folder. Raises UserError if there is none or it is of a newer version."""
+    if not (folder / "run.json").is_file():
+        raise UserError(f"{folder}: there is no training run (no run.json); name a folder that `fader train` wrote.")
+    data = read_json(folder / "run.json")
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise UserError(f"{folder / 'run.json'}: this does not describe a training run.")
+    if data.get("version") != VERSION:
+        raise UserError(f"{folder / 'run.json'}: version {data.get('version')} is newer than this fader; upgrade it.")
+    try:
+        return Run(
+            folder=folder,
+            config=Config.from_json(data["config"]),
+            schema=Schema.from_json(data["attributes"]),
+            dataset=dict(data["dataset"]),
+            init=data["init"],
+        )
+    except UserError as error:
+        raise UserError(f"{folder / 'run.json'}: {error}") from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{folder / 'run.json'}: the file is damaged (at {error}).") from None
+
+
+def create_or_continue(
+    folder: Path, config: Config, schema: Schema, dataset: PreparedDataset, init: Path | None
+) -> Run:
+    """The run to work on: a new one in a new folder, or the one there if it has the same settings.
+
+    Raises UserError, listing the differences, if the folder holds a run with other settings, or something else.
+    """
+    about = {"path": str(dataset.path.absolute()), "name": dataset.path.name, "fingerprint": dataset.fingerprint}
+    run = Run(folder, config, schema, about, str(init.absolute()) if init else None)
+    if (folder / "run.json").exists():
+        there = open_run(folder)
+        differences = _differences(there, run)
+        if differences:
+            raise UserError(
+                f"{folder} holds a run with other settings ({'; '.join(differences)}); name another output, or repeat"
+                " those settings to go on with it."
+            )
+        return run
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not a training run; name another output.")
+    try:
+        write_json(folder / "run.json", run.to_json())
+    except OSError as error:
+        raise UserError(f"{folder}: it cannot be written ({error.strerror}).") from None
+    return run
+
+
+def _differences(there: Run, here: Run) -> list[str]:
+    old, new = _settings(there), _settings(here)
+    return [f"{name} is {old.get(name)} there, {value} here" for name, value in new.items() if old.get(name) != value]
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for part in run.config.to_json().values():
+        settings |= part
+    # A dataset may have been moved; it is the same where its content is.
+    settings["attributes"] = ", ".join(f"{a.name} ({'/'.join(a.values)})" for a in run.schema)
+    return settings | {"init": run.init, "dataset": run.dataset.get("fingerprint")}

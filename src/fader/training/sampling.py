@@ -1,0 +1,71 @@
+"""Which pictures make up a training batch: a pure function of seed and step, so that a resumed run sees the same."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fader.attributes import Schema
+
+LARGEST_RATIO = 50.0  # When balancing, no picture is drawn more than this many times as often as another.
+
+
+class Sampler:
+    """Shuffled passes over the training pictures, with a flip coin for every picture of every pass."""
+
+    def __init__(self, indices: np.ndarray, batch_size: int, seed: int, weights: np.ndarray | None = None) -> None:
+        """`indices` int64 [N] of the pictures; `weights` [N] to draw with replacement in proportion to them."""
+        self.indices = indices
+        self.batch_size = batch_size
+        self.seed = seed
+        self.probabilities = None if weights is None else weights / weights.sum()
+        self._order: tuple[int, np.ndarray] = (-1, indices)
+
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Picture indices, int64 [B], and whether to flip each, bool [B], for the update number `step` (from 0)."""
+        positions = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
+        passes, places = np.divmod(positions, len(self.indices))
+        pictures = np.concatenate([self._order_of(p)[places[passes == p]] for p in np.unique(passes)])
+        return pictures, flip_coins(self.seed, passes, pictures)
+
+    def _order_of(self, number: int) -> np.ndarray:
+        if self._order[0] != number:
+            generator = np.random.default_rng([self.seed, number])
+            if self.probabilities is None:
+                order = generator.permutation(self.indices)
+            else:
+                order = generator.choice(self.indices, size=len(self.indices), p=self.probabilities)
+            self._order = (int(number), order)
+        return self._order[1]
+
+
+def flip_coins(seed: int, passes: np.ndarray, pictures: np.ndarray) -> np.ndarray:
+    """A fair coin for every (seed, pass, picture), bool, whoever asks and in whatever order: a hash (splitmix64)."""
+    with np.errstate(over="ignore"):
+        value = np.full(len(pictures), seed % 2**64, dtype=np.uint64)
+        for part in (passes, pictures):
+            value = _mix(value + part.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
+    return (value >> np.uint64(63)).astype(bool)
+
+
+def _mix(value: np.ndarray) -> np.ndarray:
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def balancing_weights(labels: np.ndarray, schema: Schema, rounds: int = 50) -> np.ndarray:
+    """Weights [N] under which every value of an attribute is drawn as often as its others, for labels [N, n].
+
+    Attributes are balanced one after the other until all are at once (iterative proportional fitting); a weight stays
+    at most LARGEST_RATIO times the least, so that a handful of pictures is not repeated without end.
+    """
+    weights = np.ones(len(labels))
+    for _ in range(rounds):
+        for k, attribute in enumerate(schema):
+            counts = np.bincount(labels[:, k], weights=weights, minlength=len(attribute.values))
+            shares = counts / counts.sum()
+            present = shares > 0
+            factors = np.where(present, 1 / (present.sum() * np.where(present, shares, 1)), 0.0)
+            weights = weights * factors[labels[:, k]]
+        weights = np.minimum(weights, LARGEST_RATIO * weights.min())
+    return weights / weights.mean()

@@ -1,0 +1,173 @@
+"""Model selection as at the end of section 4: reconstruction error and swap accuracy on the validation split.
+
+The two criteria filter the candidates (the front of the trade-off); the final model is a person's choice, on
+*training* pictures reconstructed with swapped attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fader.attributes import Schema
+from fader.config import ClassifierConfig
+from fader.datasets.prepared import PreparedDataset
+from fader.errors import UserError
+from fader.files import read_json
+from fader.images import Framing, from_pixels, to_pixels
+from fader.model import Model, save_model
+from fader.networks.autoencoder import AutoEncoder
+from fader.networks.weights import load_weights
+from fader.training.classifier import Classifier, load_classifier, save_classifier, train_classifier
+from fader.training.run import Run
+
+BATCH = 128
+TOLERANCE = 0.02  # The best is sought among candidates whose mean swap accuracy is this close to the highest.
+
+Evaluation = dict[str, Any]
+"""A record of kind "evaluation": "epoch", "step", "mse", "accuracy" by attribute, "mean_accuracy"."""
+
+
+@torch.inference_mode()
+def assess(
+    autoencoder: AutoEncoder,
+    classifier: nn.Module,
+    dataset: PreparedDataset,
+    schema: Schema,
+    device: torch.device,
+    between_batches: Callable[[int], None],
+) -> dict[str, Any]:
+    """Reconstruction MSE in [-1, 1] and swap accuracy, over the whole validation split.
+
+    For the accuracy each attribute is swapped by itself, with the others at their true labels, and the classifier has
+    to find the swapped value in the decoding. Returns "mse", "accuracy" (by attribute) and "mean_accuracy".
+    """
+    autoencoder.eval()
+    columns = dataset.columns(schema)
+    indices = dataset.indices("valid")
+    squared_error = torch.zeros((), dtype=torch.float64)
+    right = torch.zeros(len(schema), dtype=torch.int64)
+    for start in range(0, len(indices), BATCH):
+        chosen = indices[start : start + BATCH]
+        pixels = to_pixels(dataset.images[chosen], device)
+        labels = torch.from_numpy(dataset.labels[chosen][:, columns]).to(device)
+        latent = autoencoder.encoder(pixels)
+        decoded = autoencoder.decoder(latent, schema.code(labels))
+        squared_error += (decoded - pixels).square().mean(dim=(1, 2, 3)).sum().cpu()
+        for k, name in enumerate(schema.names):
+            swapped = schema.flipped(labels, name)
+            seen, _ = schema.predictions(classifier(autoencoder.decoder(latent, schema.code(swapped))))
+            right[k] += (seen[:, k] == swapped[:, k]).sum().cpu()
+        between_batches(len(chosen))
+    accuracy = {name: float(right[k]) / len(indices) for k, name in enumerate(schema.names)}
+    return {
+        "mse": float(squared_error) / len(indices),
+        "accuracy": accuracy,
+        "mean_accuracy": sum(accuracy.values()) / len(accuracy),
+    }
+
+
+def selection_classifier(run: Run, dataset: PreparedDataset, given: Path | None, device: torch.device) -> Classifier:
+    """The run's classifier: the one that it has, else the one given, else one trained now; it is kept in the run.
+
+    Raises UserError if the one given is of other attributes or pictures.
+    """
+    if not run.classifier.exists():
+        if given is None:
+            classifier = train_classifier(dataset, run.schema, ClassifierConfig(), device)
+        else:
+            classifier = load_classifier(given, device)
+            if (classifier.schema, classifier.size, classifier.channels) != (
+                run.schema,
+                dataset.size,
+                dataset.channels,
+            ):
+                raise UserError(
+                    f"{given}: this classifier is of {', '.join(classifier.schema.names)} at {classifier.size} pixels;"
+                    f" the run needs one of {', '.join(run.schema.names)} at {dataset.size}, in this order."
+                )
+        save_classifier(classifier, run.classifier)
+    return load_classifier(run.classifier, device)
+
+
+def front(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """The evaluations that no other beats in both criteria: the candidates for the final model."""
+
+    def beaten(one: Evaluation) -> bool:
+        return any(
+            other["mse"] <= one["mse"]
+            and other["mean_accuracy"] >= one["mean_accuracy"]
+            and (other["mse"], -other["mean_accuracy"], -other["epoch"])
+            < (one["mse"], -one["mean_accuracy"], -one["epoch"])
+            for other in evaluations
+        )
+
+    return [one for one in evaluations if not beaten(one)]
+
+
+def best(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """The lowest MSE within TOLERANCE of the best mean swap accuracy."""
+    highest = max(one["mean_accuracy"] for one in evaluations)
+    close = [one for one in evaluations if one["mean_accuracy"] >= highest - TOLERANCE]
+    return min(close, key=lambda one: (one["mse"], -one["epoch"]))
+
+
+def keep_front(run: Run, evaluations: Sequence[Evaluation], oldest_step: int) -> None:
+    """Delete the weights of epochs that are not candidates (any more).
+
+    Those that were candidates at `oldest_step`, the oldest checkpoint, stay: the run may have to go back there.
+    """
+    then = [one for one in evaluations if one["step"] <= oldest_step]
+    kept = {run.candidate(one["epoch"]) for one in [*front(evaluations), *front(then)]}
+    for path in run.candidate(0).parent.glob("epoch-*.safetensors"):
+        if path not in kept:
+            path.unlink()
+
+
+def write_model(run: Run, dataset: PreparedDataset, evaluation: Evaluation, by: str) -> None:
+    """Make a candidate the run's model: its weights, the classifier, the configuration and the model card.
+
+    `by` says who chose it. Raises UserError if the candidate's weights are not there.
+    """
+    config, schema = run.config, run.schema
+    network = load_weights(lambda: AutoEncoder(config.network, schema.code_size), run.candidate(evaluation["epoch"]))
+    classifier = load_classifier(run.classifier)
+    model = Model(
+        network=network,
+        schema=schema,
+        config=config,
+        framing=Framing.from_json(dataset.info["framing"]),
+        classifier=classifier.network,
+        classifier_config=classifier.config,
+        dataset={name: run.dataset[name] for name in ("name", "fingerprint")},
+        selection={"chosen by": by, **{name: value for name, value in evaluation.items() if name != "kind"}},
+    )
+    save_model(model, run.model, overwrite=True)
+
+
+def chosen_epoch(run: Run) -> int | None:
+    """The epoch that the run's model is of, None where there is none yet."""
+    config = run.model / "config.json"
+    return read_json(config)["selection"]["epoch"] if config.exists() else None
+
+
+def swap_rows(
+    autoencoder: AutoEncoder, images: np.ndarray, labels: Tensor, schema: Schema, device: torch.device
+) -> tuple[list[list[np.ndarray]], list[str]]:
+    """Rows for a figure, and its columns' titles: each picture, its reconstruction, each attribute swapped by itself.
+
+    `images` are uint8 [N, H, W, C], `labels` int64 [N, n].
+    """
+    autoencoder.eval()
+    labels = labels.to(device)
+    with torch.inference_mode():
+        latent = autoencoder.encoder(to_pixels(images, device))
+        variants = [labels, *(schema.flipped(labels, name) for name in schema.names)]
+        decoded = [from_pixels(autoencoder.decoder(latent, schema.code(variant))) for variant in variants]
+    rows = [[image, *(column[i] for column in decoded)] for i, image in enumerate(images)]
+    return rows, ["original", "reconstruction", *schema.names]

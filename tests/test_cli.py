@@ -1,0 +1,362 @@
+"""The command line: quick help, presets and their overrides, exit codes, and every option reaching the API."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fader import cli
+from fader.config import PRESETS, ClassifierConfig, Config, configure
+from fader.errors import Interrupted, UserError
+
+VERBS = (
+    "demo",
+    "prepare",
+    "prepare folder",
+    "prepare celeba",
+    "prepare portraits",
+    "classifier",
+    "train",
+    "select",
+    "evaluate",
+    "swap",
+    "slide",
+    "info",
+)
+
+
+@pytest.fixture
+def captured(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[tuple[tuple[Any, ...], dict[str, Any]]]]:
+    """Replaces a function of the API by one that only notes what it is called with."""
+
+    def capture(target: str, returned: Any = None) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+        def note(*args: Any, **kwargs: Any) -> Any:
+            calls.append((args, kwargs))
+            return returned
+
+        monkeypatch.setattr(target, note)
+        return calls
+
+    return capture
+
+
+def help_of(verb: str, capsys: pytest.CaptureFixture[str]) -> str:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([*verb.split(), "--help"])
+    assert exit_.value.code == 0
+    return " ".join(re.sub("[│|]", " ", capsys.readouterr().out).split())
+
+
+def test_help_imports_no_torch() -> None:
+    program = """
+import contextlib, io, sys
+from fader.cli import main
+for arguments in {verbs!r}:
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as out:
+        main([*arguments.split(), "--help"])
+    print(arguments, "usage: fader" in out.getvalue(), "torch" in sys.modules)
+"""
+    verbs = ["", *VERBS]
+    done = subprocess.run(
+        [sys.executable, "-c", program.format(verbs=verbs)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [f"{verb} True False" for verb in verbs]
+
+
+def test_without_arguments_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([])
+    assert exit_.value.code == 0
+    out = capsys.readouterr().out
+    assert all(verb.split()[0] in out for verb in VERBS)
+
+
+def test_every_option_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in VERBS:
+        with pytest.raises(SystemExit):
+            cli.main([*verb.split(), "--help"])
+        for line, following in pairwise(capsys.readouterr().out.splitlines()):
+            if re.match("[│|] --?[a-z]", line):  # Help texts are further in.
+                option = line.strip("│| ")
+                said = (option.split("  ", 1)[1] if "  " in option else following).strip("│| ")
+                assert re.match('[A-Za-z0-9"]', said), f"{verb}: {line} is not explained"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_training_help_shows_every_field_with_the_default_of_the_preset(
+    preset: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = help_of(f"train --preset {preset}", capsys)
+    for part in fields(Config):
+        values = getattr(PRESETS[preset], part.name)
+        for field in fields(values):
+            option = "--" + field.name.replace("_", "-")
+            after = text.split(f" {option}", 1)[1]
+            default = "the dataset's" if field.name in ("size", "channels") else getattr(values, field.name)
+            shown = after.split("(default: ", 1)[1]
+            assert shown.startswith((f"{default})", f"{default} at ")), option
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("", configure("small")),
+        ("--preset paper", configure("paper", size=64)),
+        ("--layers 6 --steps 7 --preset=paper", configure("paper", size=64, layers=6, steps=7)),
+        (
+            "--preset released --clip None --no-flip --ramp 5 --norm instance --layers 4 --balance --ema 0.9",
+            configure(
+                "released", size=64, clip=None, flip=False, ramp=5, norm="instance", layers=4, balance=True, ema=0.9
+            ),
+        ),
+        ("--steps 5 --steps 6", configure("small", steps=6)),
+    ],
+)
+def test_options_override_the_preset_and_pictures_decide_the_size(
+    options: str, expected: Config, portraits: Path, captured: Callable[..., Any]
+) -> None:
+    calls = captured("fader.training.loop.train")
+    assert cli.main(["train", str(portraits), "-o", "run", *options.split()]) == 0
+    ((dataset, output, config, attributes, classifier, init, device), kwargs) = calls[0]
+    assert config == expected
+    assert (dataset, output, classifier, init, device, kwargs) == (portraits, Path("run"), None, None, "auto", {})
+    assert not attributes
+
+
+def test_other_training_options(portraits: Path, captured: Callable[..., Any]) -> None:
+    calls = captured("fader.training.loop.train")
+    options = "--attributes Hat Smiling --classifier c --init i --device cpu --output run"
+    assert cli.main(["train", str(portraits), *options.split()]) == 0
+    (args, _) = calls[0]
+    assert args[1] == Path("run")
+    assert args[3:] == (("Hat", "Smiling"), Path("c"), Path("i"), "cpu")
+
+
+def test_size_that_is_not_the_datasets_is_refused(portraits: Path, tmp_path: Path) -> None:
+    assert cli.main(["train", str(portraits), "-o", str(tmp_path / "run"), "--size", "128", "--steps", "1"]) == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_values_that_do_not_go_together_are_refused(
+    portraits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["train", str(portraits), "-o", str(tmp_path / "run"), "--layers", "7", "--steps", "1"]) == 2
+    assert capsys.readouterr().err == "fader: layers is 7; at 64 pixels it has to be from 1 to 6.\n"
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "target", "expected"),
+    [
+        (
+            "prepare folder p t.csv -o d --attributes A B --file-column f --size 128 --channels 1 --crop 1 2 3 4"
+            " --random-split 0.2 0.3 --seed 5 --workers 2 --strict --overwrite",
+            "fader.datasets.folder.prepare_folder",
+            (
+                (Path("p"), Path("t.csv"), Path("d")),
+                {
+                    "attributes": ("A", "B"),
+                    "file_column": "f",
+                    "size": 128,
+                    "channels": 1,
+                    "crop": (1, 2, 3, 4),
+                    "random_split": (0.2, 0.3),
+                    "seed": 5,
+                    "workers": 2,
+                    "strict": True,
+                    "overwrite": True,
+                },
+            ),
+        ),
+        (
+            "prepare folder p -o d",
+            "fader.datasets.folder.prepare_folder",
+            (
+                (Path("p"), None, Path("d")),
+                {
+                    "attributes": None,
+                    "file_column": None,
+                    "size": 64,
+                    "channels": 3,
+                    "crop": None,
+                    "random_split": None,
+                    "seed": 0,
+                    "workers": None,
+                    "strict": False,
+                    "overwrite": False,
+                },
+            ),
+        ),
+        (
+            "prepare celeba c -o d --attributes A --size 64 --channels 1 --workers 3 --strict --overwrite",
+            "fader.datasets.celeba.prepare_celeba",
+            (
+                (Path("c"), Path("d")),
+                {
+                    "attributes": ("A",),
+                    "size": 64,
+                    "channels": 1,
+                    "workers": 3,
+                    "strict": True,
+                    "overwrite": True,
+                },
+            ),
+        ),
+        (
+            "prepare portraits -o d --count 5 --size 32 --workers 1 --overwrite",
+            "fader.datasets.portraits.source.prepare_portraits",
+            ((Path("d"),), {"count": 5, "size": 32, "workers": 1, "overwrite": True}),
+        ),
+        (
+            "classifier d -o c --attributes A B --device cpu --overwrite --architecture residual --width 3"
+            " --max-width 4 --hidden 5 --epochs 0.5 --batch-size 6 --learning-rate 0.1 --seed 7",
+            "fader.training.classifier.make_classifier_folder",
+            (
+                (
+                    Path("d"),
+                    Path("c"),
+                    ("A", "B"),
+                    ClassifierConfig("residual", 3, 4, 5, 0.5, 6, 0.1, 7),
+                    "cpu",
+                    True,
+                ),
+                {},
+            ),
+        ),
+        (
+            "select r -o p.png --dataset d --count 3 --overwrite",
+            "fader.training.choice.show_candidates",
+            ((Path("r"), Path("p.png"), Path("d"), 3, True), {}),
+        ),
+        (
+            "select r --choose 4 --dataset d",
+            "fader.training.choice.choose",
+            ((Path("r"), 4, Path("d")), {}),
+        ),
+        (
+            "swap m a.png b.png -o o.png --attributes A B --together --separate s --device cpu --overwrite",
+            "fader.editing.swap",
+            (
+                (
+                    Path("m"),
+                    (Path("a.png"), Path("b.png")),
+                    Path("o.png"),
+                    ("A", "B"),
+                    True,
+                    Path("s"),
+                    None,
+                    "test",
+                    10,
+                    "cpu",
+                    True,
+                ),
+                {},
+            ),
+        ),
+        (
+            "slide m --dataset d --split valid --count 3 --attribute A --from -0.5 --to 1.5 --steps 4 --gif -o o.png",
+            "fader.editing.slide",
+            (
+                (
+                    Path("m"),
+                    (),
+                    Path("o.png"),
+                    "A",
+                    -0.5,
+                    1.5,
+                    4,
+                    True,
+                    None,
+                    Path("d"),
+                    "valid",
+                    3,
+                    "auto",
+                    False,
+                ),
+                {},
+            ),
+        ),
+        ("info d --verify", "fader.info.describe", ((Path("d"), True), {})),
+        ("demo -o r --count 9 --steps 8 --device cpu", "fader.demo.demo", ((Path("r"), 9, 8, "cpu"), {})),
+    ],
+)
+def test_every_option_reaches_the_api(
+    command: str, target: str, expected: tuple[tuple[Any, ...], dict[str, Any]], captured: Callable[..., Any]
+) -> None:
+    calls = captured(target, returned="")
+    assert cli.main(command.split()) == 0
+    assert calls == [expected]
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    import fader
+
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"fader {fader.__version__}\n"
+
+
+def raising(error: BaseException) -> Callable[..., None]:
+    def describe(*args: Any) -> None:
+        raise error
+
+    return describe
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (UserError("[red]x[/red].csv: it is empty."), 2, "fader: [red]x[/red].csv: it is empty.\n"),
+        (Interrupted("Stopped; go on.", signal.SIGTERM), 143, "fader: Stopped; go on.\n"),
+        (Interrupted("Stopped; go on.", signal.SIGINT), 130, "fader: Stopped; go on.\n"),
+        (KeyboardInterrupt(), 130, "fader: stopped.\n"),
+    ],
+)
+def test_what_stops_a_verb_is_one_sentence_and_an_exit_code(
+    error: BaseException,
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("fader.info.describe", raising(error))
+    assert cli.main(["info", "x"]) == code
+    assert capsys.readouterr() == ("", said)
+
+
+def test_defects_leave_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fader.info.describe", raising(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["info", "x"])
+
+
+@pytest.mark.parametrize(
+    "command", ["train", "lift", "info x --verfy", "train d -o r --steps many", "slide m -o x.png"]
+)
+def test_wrong_usage_exits_with_2(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(command.split())
+    assert exit_.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_reader_that_leaves_is_no_error(portraits: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fader", "info", str(portraits)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    with process.stderr as errors:
+        assert errors.read() == b""
+    assert process.wait() == 0

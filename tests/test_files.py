@@ -1,0 +1,80 @@
+"""Writing: whole or not at all, and nothing overwritten by accident."""
+
+from pathlib import Path
+
+import pytest
+
+from fader.errors import UserError
+from fader.files import new_folder, read_json, replacing, write_json
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.txt"
+    with replacing(path) as temporary:
+        temporary.write_text("first")
+        assert not path.exists()
+    assert path.read_text() == "first"
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("second")
+        raise RuntimeError
+    assert path.read_text() == "first"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with pytest.raises(RuntimeError), new_folder(path) as temporary:
+        (temporary / "half").write_text("written")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(path) as temporary:
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "file").write_text("whole")
+        assert not path.exists()
+    assert (path / "inner" / "file").read_text() == "whole"
+
+
+def test_an_existing_folder_is_refused_or_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "old").write_text("kept")
+    with pytest.raises(UserError, match=r"exists already.*--overwrite"), new_folder(path):
+        pytest.fail("the block must not run")
+    with pytest.raises(RuntimeError), new_folder(path, overwrite=True):
+        raise RuntimeError
+    assert (path / "old").read_text() == "kept"
+    with new_folder(path, overwrite=True) as temporary:
+        (temporary / "new").write_text("there")
+    assert [entry.name for entry in path.iterdir()] == ["new"]
+
+
+def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
+    (tmp_path / ".out.tmp").mkdir()
+    (tmp_path / ".out.tmp" / "half").write_text("written")
+    with new_folder(tmp_path / "out") as temporary:
+        (temporary / "file").write_text("whole")
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["out", "file"]
+
+
+def test_an_output_below_a_file_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"), new_folder(tmp_path / "file" / "out"):
+        pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 100_000])
+def test_damaged_json_is_a_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="cannot be read as JSON"):
+        read_json(path)
+    with pytest.raises(UserError, match="no such file"):
+        read_json(tmp_path / "missing.json")
+
+
+def test_json_round_trip_and_no_numbers_that_json_has_not(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"ä": [1, 2.5, None]})
+    assert read_json(tmp_path / "a.json") == {"ä": [1, 2.5, None]}
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "b.json", float("nan"))
+    assert not (tmp_path / "b.json").exists()

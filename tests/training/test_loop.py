@@ -1,0 +1,334 @@
+"""Training runs on a handful of portraits: resuming, refusing, selecting."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import fader
+import fader.datasets.prepared
+from fader.attributes import Schema
+from fader.config import ClassifierConfig, Config, configure
+from fader.datasets.portraits import renderer, specification
+from fader.datasets.prepared import SPLITS, DatasetWriter
+from fader.devices import find_device
+from fader.errors import Interrupted, UserError
+from fader.training import loop
+from fader.training.checkpoints import checkpoints
+from fader.training.choice import choose, show_candidates
+from fader.training.classifier import save_classifier, train_classifier
+from fader.training.interruption import interruptions
+from fader.training.loop import train
+from fader.training.records import read_records
+from fader.training.run import open_run
+from fader.training.selection import best, front
+from fader.training.step import training_step
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """96 portraits at 32 pixels."""
+    folder = tmp_path_factory.mktemp("loop") / "portraits"
+    folder.mkdir()
+    with DatasetWriter(folder, specification.SCHEMA, 32, 3) as writer:
+        for index in range(96):
+            split = SPLITS.index(specification.split(index))
+            writer.add(renderer.portrait(index, 32), renderer.labels(index), split, str(index))
+        writer.finish(framing={"crop": "centre"}, source={"kind": "portraits", "specification": specification.NAME})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def classifier(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("loop") / "classifier"
+    schema = specification.SCHEMA.select(["Eyeglasses", "Beard"])
+    config = ClassifierConfig(width=8, max_width=16, hidden=16, epochs=1)
+    data = fader.datasets.prepared.open_dataset(dataset)
+    save_classifier(train_classifier(data, schema, config, find_device("cpu")), folder)
+    return folder
+
+
+def config(**fields: Any) -> Config:
+    tiny: dict[str, Any] = {
+        "size": 32,
+        "layers": 3,
+        "width": 4,
+        "discriminator_width": 8,
+        "discriminator_hidden": 8,
+        "steps": 24,
+        "batch_size": 8,
+        "epoch_images": 80,
+        "decay": 0.5,
+    }
+    return configure("small", **(tiny | fields))
+
+
+def run_training(dataset: Path, output: Path, classifier: Path, **fields: Any) -> Path:
+    train(dataset, output, config(**fields), ["Eyeglasses", "Beard"], classifier, device="cpu")
+    return output
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(checkpoints(run / "checkpoints")[-1], weights_only=True)
+    return {
+        f"{player}.{name}": tensor
+        for player in ("autoencoder", "discriminator")
+        for name, tensor in state[player]["network"].items()
+    }
+
+
+def test_a_run_leaves_everything_behind(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    run = run_training(dataset, tmp_path / "run", classifier)
+    evaluations = read_records(run / "metrics.jsonl", "evaluation")
+    # 24 steps of 8 pictures, epochs of 80: after steps 10, 20 and the last.
+    assert [(one["epoch"], one["step"]) for one in evaluations] == [(1, 10), (2, 20), (3, 24)]
+    assert sorted(path.name for path in (run / "samples").iterdir()) == [f"epoch-000{e}.png" for e in (1, 2, 3)]
+    kept = {int(path.stem[-4:]) for path in (run / "candidates").iterdir()}
+    assert kept == {one["epoch"] for one in [*front(evaluations), *front(evaluations[:2])]}
+    model = fader.load(run)
+    assert model.schema.names == ("Eyeglasses", "Beard")
+    assert model.selection["epoch"] == best(evaluations)["epoch"]
+    face = model.encode(renderer.portrait(3))
+    assert face.edit(Beard=1).size == (32, 32)
+    # The same command again has nothing to do and changes nothing.
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    run_training(dataset, run, classifier)
+    after = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    changed = {path.name for path in after if after[path] != before.get(path)}
+    assert changed <= {"metrics.jsonl"}
+
+
+@pytest.mark.parametrize("at", [3, 10, 17])
+@pytest.mark.parametrize("fields", [{}, {"ema": 0.9, "balance": True, "patchgan_weight": 0.01}])
+def test_an_interrupted_run_ends_bit_identical(
+    dataset: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, fields: dict[str, Any]
+) -> None:
+    whole = run_training(dataset, tmp_path / "whole", classifier, **fields)
+    broken = tmp_path / "broken"
+    original = training_step
+    calls = 0
+
+    def step_with_a_signal(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            signal.raise_signal(signal.SIGTERM)
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "training_step", step_with_a_signal)
+    with pytest.raises(Interrupted, match=rf"after step {at} of 24; the same command goes on") as caught:
+        run_training(dataset, broken, classifier, **fields)
+    assert caught.value.signal == signal.SIGTERM
+    monkeypatch.undo()
+    run_training(dataset, broken, classifier, **fields)
+    ours, theirs = weights(broken), weights(whole)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    drop = {"seconds"}
+    records = [
+        [{k: v for k, v in record.items() if k not in drop} for record in read_records(run / "metrics.jsonl")]
+        for run in (broken, whole)
+    ]
+    assert records[0] == records[1]
+
+
+def test_a_killed_process_goes_on(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    """kill -9 of the real command, at whatever moment it comes, then the same command."""
+    whole = run_training(dataset, tmp_path / "whole", classifier, steps=60)
+    broken = tmp_path / "broken"
+    code = (
+        "import sys; from pathlib import Path; from fader.training import loop; from tests.training.test_loop import *;"
+        "loop.CHECKPOINT_SECONDS = 0.1;"
+        f"run_training(Path({str(dataset)!r}), Path({str(broken)!r}), Path({str(classifier)!r}), steps=60)"
+    )
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (broken / "checkpoints").exists() or not checkpoints(broken / "checkpoints"):
+        assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    assert checkpoints(broken / "checkpoints")
+    run_training(dataset, broken, classifier, steps=60)
+    ours, theirs = weights(broken), weights(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    steps = [(record["kind"], record["step"]) for record in read_records(broken / "metrics.jsonl")]
+    assert steps == [(record["kind"], record["step"]) for record in read_records(whole / "metrics.jsonl")]
+    assert len((broken / "metrics.jsonl").read_text().splitlines()) == len(steps)
+
+
+def test_other_settings_are_refused_and_listed(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    run_training(dataset, tmp_path / "run", classifier, steps=2)
+    with pytest.raises(UserError, match=r"steps is 2 there, 3 here; learning_rate is 0\.002 there, 0\.1 here"):
+        run_training(dataset, tmp_path / "run", classifier, steps=3, learning_rate=0.1)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "precious.txt").write_text("kept")
+    with pytest.raises(UserError, match="not a training run"):
+        run_training(dataset, tmp_path / "other", classifier)
+    assert (tmp_path / "other" / "precious.txt").read_text() == "kept"
+
+
+def test_a_network_of_another_size_is_refused(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"side 32.*side 64"):
+        run_training(dataset, tmp_path / "run", classifier, size=64)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_classifier_of_other_attributes_is_refused(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"of Eyeglasses, Beard .* needs one of Hat"):
+        train(dataset, tmp_path / "run", config(), ["Hat"], classifier, device="cpu")
+
+
+def test_a_run_that_diverges_names_the_step_and_keeps_the_last_good_checkpoint(
+    dataset: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = training_step
+    calls = 0
+
+    def step_with_a_nan(players: Any, pixels: Any, *rest: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return original(players, pixels * (np.nan if calls == 14 else 1), *rest)
+
+    monkeypatch.setattr(loop, "training_step", step_with_a_nan)
+    with pytest.raises(UserError, match=r"diverged at step 14 \(.*reconstruction nan.*checkpoint"):
+        run_training(dataset, tmp_path / "run", classifier)
+    assert [path.name for path in checkpoints(tmp_path / "run" / "checkpoints")] == ["step-000000010.pt"]
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path / "run").values())
+
+
+def test_starting_from_a_model(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    first = run_training(dataset, tmp_path / "first", classifier)
+    hat = ClassifierConfig(width=8, max_width=16, hidden=16, epochs=1)
+    schema = Schema.binary(["Hat", "Beard"])
+    data = fader.datasets.prepared.open_dataset(dataset)
+    save_classifier(train_classifier(data, schema, hat, find_device("cpu")), tmp_path / "hat")
+    second = tmp_path / "second"
+    # A learning rate of next to nothing shows where the run started.
+    still = config(steps=2, learning_rate=1e-12)
+    train(dataset, second, still, ["Hat", "Beard"], tmp_path / "hat", init=first / "model", device="cpu")
+    there, here = fader.load(first).network, fader.load(second).network
+    for old, new in zip(there.encoder.parameters(), here.encoder.parameters(), strict=True):
+        torch.testing.assert_close(old, new)
+    with pytest.raises(UserError, match="other settings"):
+        train(
+            dataset,
+            tmp_path / "third",
+            config(width=8),
+            ["Hat", "Beard"],
+            tmp_path / "hat",
+            init=first / "model",
+            device="cpu",
+        )
+
+
+def test_front_and_best_by_hand() -> None:
+    def one(epoch: int, mse: float, accuracy: float) -> dict[str, Any]:
+        return {"epoch": epoch, "mse": mse, "mean_accuracy": accuracy}
+
+    evaluations = [one(1, 0.05, 0.50), one(2, 0.03, 0.90), one(3, 0.04, 0.95), one(4, 0.035, 0.935), one(5, 0.04, 0.94)]
+    assert [found["epoch"] for found in front(evaluations)] == [2, 3, 4]
+    # Within two points of 95%: epochs 3, 4 and 5; the lowest error of those is epoch 4's.
+    assert best(evaluations)["epoch"] == 4
+    # The same figures twice: the later epoch stands for both.
+    assert [found["epoch"] for found in front([one(1, 0.1, 0.5), one(2, 0.1, 0.5)])] == [2]
+
+
+def test_candidates_side_by_side_and_a_persons_choice(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    run = run_training(dataset, tmp_path / "run", classifier)
+    candidates = front(read_records(run / "metrics.jsonl", "evaluation"))
+    text = show_candidates(run)
+    for one in candidates:
+        assert f"{one['mse']:.4f}" in text
+    assert (run / "candidates.png").exists()
+    epoch = candidates[0]["epoch"]
+    choose(run, epoch)
+    model = fader.load(run)
+    assert model.selection["epoch"] == epoch
+    assert model.selection["chosen by"] == "a person"
+    with pytest.raises(UserError, match="epoch 99 is not a candidate"):
+        choose(run, 99)
+    with pytest.raises(UserError, match="no training run"):
+        show_candidates(tmp_path)
+
+
+def test_a_moved_dataset_is_found_again_and_another_is_refused(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    run = run_training(dataset, tmp_path / "run", classifier, steps=2)
+    data = json.loads((run / "run.json").read_text())
+    data["dataset"]["path"] = str(tmp_path / "gone")
+    (run / "run.json").write_text(json.dumps(data))
+    with pytest.raises(UserError, match=r"not there any more.*--dataset"):
+        show_candidates(run)
+    show_candidates(run, dataset=dataset)
+    data["dataset"]["fingerprint"] = "another"
+    (run / "run.json").write_text(json.dumps(data))
+    with pytest.raises(UserError, match="not the dataset"):
+        show_candidates(run, dataset=dataset)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"version": 99}, {"format": "else"}, {"config": {}}, {"attributes": []}, {"dataset": None}],
+)
+def test_damaged_runs_are_refused(dataset: Path, classifier: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    good = {
+        "format": "fader-run",
+        "version": 1,
+        "config": config().to_json(),
+        "attributes": [{"name": "Hat", "values": ["absent", "present"]}],
+        "dataset": {},
+        "init": None,
+    }
+    (run / "run.json").write_text(json.dumps(good))
+    assert open_run(run).schema.names == ("Hat",)
+    (run / "run.json").write_text(json.dumps(good | change))
+    with pytest.raises(UserError, match=r"run\.json"):
+        open_run(run)
+
+
+def test_a_damaged_checkpoint_is_named(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    run = run_training(dataset, tmp_path / "run", classifier)
+    newest = checkpoints(run / "checkpoints")[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.raises(UserError, match=newest.name):
+        run_training(dataset, run, classifier)
+    # Without it, the run goes on from the one before and ends as it had.
+    newest.unlink()
+    run_training(dataset, run, classifier)
+    assert checkpoints(run / "checkpoints")[-1] == newest
+
+
+def test_a_second_signal_acts_at_once() -> None:
+    with interruptions() as interruption:
+        signal.raise_signal(signal.SIGINT)
+        assert interruption.signal == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_one_network_needs_a_batch_of_pictures(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="80 training pictures; a batch takes 500"):
+        run_training(dataset, tmp_path / "run", classifier, batch_size=500)
+
+
+def test_run_survives_json(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    run = run_training(dataset, tmp_path / "run", classifier, steps=2)
+    opened = open_run(run)
+    assert opened.config == config(steps=2)
+    assert dataclasses.replace(opened, folder=Path("x")).schema == opened.schema

@@ -1,0 +1,51 @@
+"""metrics.jsonl: no gap, repeat or half line after a resume."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fader.training.records import Records, Window, read_records
+
+
+def test_resuming_drops_what_the_checkpoint_has_not_seen(tmp_path: Path) -> None:
+    with Records(tmp_path, 0) as records:
+        for step in (50, 100, 150):
+            records.append("train", step, {"reconstruction": step / 10})
+        records.append("evaluation", 100, {"epoch": 1, "mse": 0.5})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "train", "step": 2')  # A killed process.
+    with Records(tmp_path, 100):
+        pass
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [50, 100, 100]
+    assert read_records(tmp_path / "metrics.jsonl", "evaluation") == [
+        {"kind": "evaluation", "step": 100, "epoch": 1, "mse": 0.5}
+    ]
+
+
+def test_numbers_that_json_has_not_are_refused(tmp_path: Path) -> None:
+    with Records(tmp_path, 0) as records, pytest.raises(ValueError, match="JSON"):
+        records.append("train", 1, {"reconstruction": float("nan")})
+
+
+def test_window_means_survive_an_interruption() -> None:
+    whole, first = Window(), Window()
+    for value in (1.0, 2.0, 6.0):
+        whole.add({"loss": torch.tensor(value)})
+    first.add({"loss": torch.tensor(1.0)})
+    resumed = Window(first.state())
+    resumed.add({"loss": torch.tensor(2.0)})
+    resumed.add({"loss": torch.tensor(6.0)})
+    assert resumed.close() == whole.close() == ({"loss": 3.0}, None)
+    assert len(whole) == 0
+
+
+def test_window_names_the_first_update_that_was_not_finite() -> None:
+    window = Window()
+    for a, b in ((1.0, 1.0), (2.0, float("inf")), (float("nan"), 3.0)):
+        window.add({"a": torch.tensor(a), "b": torch.tensor(b)})
+    numbers, update = window.close()
+    assert update == 1
+    assert numbers == {"a": 2.0, "b": float("inf")}
