@@ -245,6 +245,11 @@ def test_values_that_do_not_go_together_are_refused(
             ((Path("r"), 4, Path("d")), {}),
         ),
         (
+            "evaluate m --dataset d --split train --judge j -o e --device cpu --overwrite",
+            "fader.evaluation.evaluate.evaluate",
+            ((Path("m"), Path("d"), "train", Path("j"), Path("e"), "cpu", True), {}),
+        ),
+        (
             "swap m a.png b.png -o o.png --attributes A B --together --separate s --device cpu --overwrite",
             "fader.editing.swap",
             (
@@ -295,6 +300,8 @@ def test_every_option_reaches_the_api(
     command: str, target: str, expected: tuple[tuple[Any, ...], dict[str, Any]], captured: Callable[..., Any]
 ) -> None:
     calls = captured(target, returned="")
+    if command.startswith("evaluate"):
+        captured("fader.evaluation.report.summary", returned="")
     assert cli.main(command.split()) == 0
     assert calls == [expected]
 

@@ -9,9 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fader.config import configure
 from fader.datasets.prepared import open_dataset
 from fader.errors import UserError
 from fader.info import describe
+from fader.model import save_model
+from fader.training.classifier import Classifier, save_classifier
+from fader.training.run import create_or_continue
+from tests.models import tiny_model
 
 
 def test_dataset(portraits: Path) -> None:
@@ -36,6 +41,39 @@ def test_verifying_a_dataset(portraits: Path, tmp_path: Path) -> None:
     assert describe(copy)
     with pytest.raises(UserError, match=r"images.npy.*changed"):
         describe(copy, verify=True)
+
+
+def test_model_and_classifier(tmp_path: Path) -> None:
+    model = tiny_model()
+    save_model(model, tmp_path / "model")
+    text = describe(tmp_path / "model")
+    assert text.startswith(f"Model {tmp_path / 'model'}\n")
+    assert "Smiling, Hair (black/blond/red), 5_o_Clock_Shadow" in text
+    assert f"{sum(p.numel() for p in model.network.parameters()):,}" in text
+    assert "epoch 3, mse 0.012346" in text
+    assert "size 32, channels 3, layers 3" in text
+
+    assert model.classifier is not None
+    assert model.classifier_config is not None
+    info = {"accuracy": {"Smiling": 0.5, "Hair": 0.75, "5_o_Clock_Shadow": 1.0}, "dataset": "0123"}
+    classifier = Classifier(model.classifier, model.schema, 32, 3, model.classifier_config, info)
+    save_classifier(classifier, tmp_path / "classifier")
+    text = describe(tmp_path / "classifier")
+    assert text.startswith(f"Classifier {tmp_path / 'classifier'}\n")
+    assert "Smiling 50.0%, Hair 75.0%, 5_o_Clock_Shadow 100.0%" in text
+
+
+def test_run(portraits: Path, tmp_path: Path) -> None:
+    data = open_dataset(portraits)
+    run = create_or_continue(tmp_path / "run", configure("small", steps=1000), data.schema, data, None)
+    assert "step 0 of 1,000, 0 epoch(s) evaluated" in describe(run.folder)
+    evaluation = {"kind": "evaluation", "step": 500, "epoch": 1, "mse": 0.25, "accuracy": {"Smiling": 0.875}}
+    run.metrics.write_text(json.dumps(evaluation) + "\n" + json.dumps({"kind": "train", "step": 550}) + "\n")
+    text = describe(run.folder)
+    assert "step 550 of 1,000, 1 epoch(s) evaluated" in text
+    assert "MSE 0.2500, swap accuracy Smiling 87.5%" in text
+    assert str(portraits) in text
+    assert "layers 5" in text
 
 
 @pytest.mark.parametrize("verify", [False, True])

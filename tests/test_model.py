@@ -22,7 +22,9 @@ from torch import Tensor, nn
 import fader
 import fader.model
 from fader.attributes import Schema
+from fader.datasets.celeba import prepare_celeba
 from fader.datasets.portraits.renderer import portrait
+from fader.datasets.prepared import open_dataset
 from fader.errors import UserError
 from fader.images import Framing, from_pixels, to_array, to_picture, to_pixels
 from fader.model import Faces, Model, Picture, load, model_card, save_model
@@ -226,6 +228,17 @@ def test_pictures_of_the_datasets_size_are_cut_as_they_were() -> None:
     model = tiny_model(framing=Framing((0, 0, 16, 16), (32, 32)))
     assert np.array_equal(model.encode_framed(FACES).arrays, FACES)
     assert not np.array_equal(model.encode(FACES).arrays, FACES)
+
+
+def test_a_photograph_is_framed_as_the_dataset_that_it_could_be_of(shared_data: Path, tmp_path: Path) -> None:
+    """Genuine CelebA pictures: what the model sees of a file is what `prepare celeba` makes of it."""
+    layout = shared_data / "celeba_layout"
+    prepare_celeba(layout, tmp_path / "celeba", attributes=["Smiling"], size=32, workers=1)
+    dataset = open_dataset(tmp_path / "celeba")
+    model = tiny_model(framing=Framing.from_json(dataset.info["framing"]))
+    assert len(dataset) == 32
+    for name, prepared in zip(dataset.names, dataset.images, strict=True):
+        assert np.array_equal(model.frame(layout / "img_align_celeba" / Path(name).name), prepared)
 
 
 def test_framing_round_trip_and_damage() -> None:

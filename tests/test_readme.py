@@ -13,7 +13,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from fader.datasets.portraits import renderer
@@ -115,8 +114,3 @@ def prepare_folder(folder: Path) -> None:
     attributes = "\n".join(["48", "Eyeglasses Male Smiling", *rows])
     (folder / "celeba" / "list_attr_celeba.txt").write_text(attributes + "\n")
     (folder / "celeba" / "list_eval_partition.txt").write_text("\n".join(partition) + "\n")
-
-
-@pytest.mark.demo
-def test_the_demo_in_miniature(tmp_path: Path) -> None:
-    """The whole demo with a budget of about a minute: it learns something, and a second call does nothing anew."""

@@ -97,7 +97,7 @@ def _app(preset: str) -> SubcommandApp:
     app.command(classifier)
     app.command(train_verb(preset))
     app.command(select)
-    # app.command(evaluate)
+    app.command(evaluate)
     app.command(swap)
     app.command(slide)
     app.command(info)
@@ -305,6 +305,31 @@ def select(
         print(choice.show_candidates(run, output, dataset, count, overwrite))
     else:
         print(choice.choose(run, choose, dataset))
+
+
+def evaluate(
+    model: Model,
+    dataset: Folder = None,
+    split: Split = "test",
+    judge: Folder = None,
+    output: Annotated[
+        Path | None, arg(aliases=["-o"], metavar="PATH", help_behavior_hint="(default: RUN/evaluation)")
+    ] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure a model: reconstruction, swaps, what the latent still tells; and say why a fader does little.
+
+    Args:
+        model: A run or model folder.
+        dataset: A dataset to evaluate on; by default the run's.
+        split: Which of its splits.
+        judge: A classifier folder to judge the swaps by; by default one is trained and kept.
+        output: The folder to write: report.json, report.md, per_image.csv and figures.
+    """
+    from fader.evaluation import evaluate, report
+
+    print(report.summary(evaluate.evaluate(model, dataset, split, judge, output, device, overwrite)))
 
 
 def swap(

@@ -261,7 +261,12 @@ PRESETS = {
         network=NetworkConfig(size=64, layers=5, width=24, max_width=192),
         discriminator=DiscriminatorConfig(discriminator_width=256, discriminator_hidden=256),
         training=TrainingConfig(
-            steps=9_000, batch_size=16, adversarial_weight=8e-3, ramp_share=0.45, epoch_images=20_000
+            steps=8_000,
+            batch_size=16,
+            decay=0.5,
+            adversarial_weight=8e-3,
+            ramp_share=0.5,
+            epoch_images=32_000,
         ),
     ),
 }

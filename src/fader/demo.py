@@ -3,24 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fader.config import configure
 from fader.datasets.portraits.source import prepare_portraits
+from fader.evaluation.evaluate import REPORT, evaluate
+from fader.evaluation.report import summary
+from fader.files import read_json
+from fader.model import load
 from fader.progress import say
 from fader.training.loop import train
 
 
 def demo(output: Path, count: int, steps: int | None = None, device: str = "auto") -> str:
-    """Draw `count` portraits, train a Fader Network (preset `small`) on them and evaluate it, in the run folder `output`.
+    """Draw `count` portraits, train a Fader Network of the preset `small` on them, and evaluate it.
 
-    What is done already is not done again; an interrupted training goes on. `steps` shortens the training. Returns a
-    short table and where to look. Raises UserError if `output` holds something else.
+    The run folder is `output`, the dataset is beside it. What is done already is not done again, and an interrupted
+    training goes on. `steps` shortens or lengthens the training. Returns a table and where to look.
+
+    Raises UserError if `output` holds something else.
     """
     dataset = output.with_name(f"portraits-{count}")
     if not dataset.exists():
-        say(f"Drawing {count:,} portraits in {dataset}")
+        say(f"1 of 3: drawing {count:,} portraits into {dataset}.")
         prepare_portraits(dataset, count=count)
-    config = configure("small", **({} if steps is None else {"steps": steps}))
-    train(dataset, output, config, device=device)
-    ...
-    return ""
+    say(f"2 of 3: training a Fader Network in {output}.")
+    train(dataset, output, configure("small", **({} if steps is None else {"steps": steps})), device=device)
+    report = _report_of_model(output)
+    if report is None:
+        say("3 of 3: evaluating it on portraits that it has not seen.")
+        report = evaluate(output, device=device, overwrite=True)
+    return f"""{summary(report)}
+
+model    {output / "model"}
+report   {output / "evaluation" / "report.md"}
+figures  {output / "evaluation" / "swaps.png"}, {output / "samples"}
+try      fader slide {output} --dataset {dataset} --attribute Smiling -o smiles.png"""
+
+
+def _report_of_model(output: Path) -> dict[str, Any] | None:
+    """The report that is there, if it is of the model that is there."""
+    path = output / "evaluation" / REPORT
+    if not path.exists():
+        return None
+    report: dict[str, Any] = read_json(path)
+    return report if report["meta"]["model"]["selection"] == load(output, device="cpu").selection else None

@@ -28,12 +28,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(path: Path, overwrite: bool = False, holding: str | None = None) -> Iterator[Path]:
     """A temporary folder beside `path`; when the block ends well, it is synced and renamed to it.
 
-    Raises UserError before anything is done if `path` exists and `overwrite` is not given.
+    Raises UserError before anything is done where `refuse_existing` does.
     """
-    refuse_existing(path, overwrite)
+    refuse_existing(path, overwrite, holding)
     path = path.absolute()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -55,10 +55,18 @@ def new_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raises UserError if `path` exists and may not be overwritten."""
+def refuse_existing(path: Path, overwrite: bool, holding: str | None = None) -> None:
+    """Raises UserError if `path` exists and may not be overwritten.
+
+    A folder that is neither empty nor has a file called `holding` is something else than what is to be written, and is
+    not overwritten in any case.
+    """
     if path.exists() and not overwrite:
         raise UserError(f"{path} exists already; name another output or add --overwrite.")
+    if holding and path.exists() and not ((path / holding).is_file() or (path.is_dir() and not any(path.iterdir()))):
+        raise UserError(
+            f"{path}: it is something else (no {holding} in it) and is not overwritten; name another output."
+        )
 
 
 def remove(path: Path) -> None:

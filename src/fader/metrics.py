@@ -26,8 +26,10 @@ def psnr(pixels: Tensor, target: Tensor) -> Tensor:
 
 
 def ssim(pixels: Tensor, target: Tensor) -> Tensor:
-    """Each picture's structural similarity, [B] (Wang et al. 2004): Gaussian window of sigma 1.5 and 11 pixels, K1 0.01,
-    K2 0.03, on values scaled to [0, 1], averaged over channels."""
+    """Each picture's structural similarity, [B] (Wang et al. 2004), averaged over channels.
+
+    Gaussian window of 11 pixels and sigma 1.5, K1 0.01, K2 0.03, on values scaled to [0, 1].
+    """
     pixels, target = (p.add(1).div(VALUE_RANGE) for p in (pixels, target))
     similarity = structural_similarity_index_measure(pixels, target, data_range=1.0, reduction="none")
     assert isinstance(similarity, Tensor)

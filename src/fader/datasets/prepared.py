@@ -62,6 +62,10 @@ class PreparedDataset:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # To another process travels where it is, not the pictures.
+        return open_dataset, (self.path,)
+
     def indices(self, split: str) -> np.ndarray:
         """Which pictures belong to a split, int64. Raises UserError if there is no such split or it is empty."""
         if split not in SPLITS:

@@ -50,8 +50,8 @@ def fit_probe(features: Tensor, labels: Tensor, schema: Schema) -> Probe:
     """
     mean = features.mean(dim=0)
     features -= mean
-    scale = features.square().mean(dim=0).sqrt()
-    scale[scale < 1e-6 * scale.max()] = 1.0  # A constant feature tells nothing and stays 0.
+    scale = torch.linalg.vector_norm(features, dim=0) / len(features) ** 0.5
+    scale[scale <= 1e-6 * scale.max()] = 1.0  # A constant feature tells nothing and stays 0.
     features /= scale
     counts = torch.cat([torch.bincount(labels[:, k], minlength=len(a.values)) for k, a in enumerate(schema)])
     starts = torch.tensor([part.start for part in schema.slices], device=labels.device)

@@ -62,7 +62,7 @@ def make_classifier_folder(
     It is one of `attributes`, by default of all that the data set has. Raises UserError where the data set cannot be
     used or the output exists.
     """
-    refuse_existing(output, overwrite)
+    refuse_existing(output, overwrite, WEIGHTS)
     opened = open_dataset(dataset)
     schema = opened.schema.select(attributes) if attributes else opened.schema
     classifier = train_classifier(opened, schema, config or ClassifierConfig(), find_device(device))
@@ -91,7 +91,7 @@ def train_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = make_classifier(config, dataset.size, dataset.channels, schema)
-    network.to(device, memory_format=torch.channels_last).train()
+    network.to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=device.type in ("cpu", "cuda"))
     sampler = Sampler(indices, batch_size, config.seed)
     steps = max(1, round(config.epochs * len(indices) / batch_size))
@@ -100,7 +100,7 @@ def train_classifier(
         for step in range(steps):
             chosen, flips = sampler.batch(step)
             pixels = to_pixels(dataset.images[chosen], device)
-            pixels[torch.from_numpy(flips)] = pixels[torch.from_numpy(flips)].flip(3)
+            pixels = torch.where(torch.from_numpy(flips).to(device)[:, None, None, None], pixels.flip(3), pixels)
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * _one_cycle((step + 0.5) / steps)
             logits = network(pixels)
@@ -129,7 +129,7 @@ def classify_split(classifier: Classifier, dataset: PreparedDataset, split: str,
 
 def save_classifier(classifier: Classifier, folder: Path, overwrite: bool = False) -> None:
     """Write a classifier folder: classifier.safetensors and config.json. Raises UserError if it exists."""
-    with new_folder(folder, overwrite) as temporary:
+    with new_folder(folder, overwrite, WEIGHTS) as temporary:
         save_weights(classifier.network, temporary / WEIGHTS)
         write_json(
             temporary / "config.json",

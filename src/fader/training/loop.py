@@ -71,8 +71,8 @@ def train(
             f" {config.network.size} and {config.network.channels}; leave out --size and --channels, or prepare anew."
         )
     run = create_or_continue(output, config, schema, data, init)
+    judge = selection.selection_classifier(run, data, classifier, find_device(device))
     with interruptions() as interruption:
-        judge = selection.selection_classifier(run, data, classifier, find_device(device))
         Trainer(run, data, judge, find_device(device), interruption).fit()
     return run
 
@@ -165,15 +165,8 @@ class Trainer:
         return pixels, labels.to(self.device)
 
     def _record(self, bar: Task) -> None:
-        first = self.done - len(self.window)
-        numbers, diverged = self.window.close()
-        if diverged is not None:
-            losses = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
-            raise UserError(
-                f"{self.run.folder}: training diverged at step {first + diverged + 1:,} ({losses}); the last good"
-                f" checkpoint is in {self.run.checkpoints}; start another run with a lower --learning-rate or with"
-                " --clip 5."
-            )
+        self._stop_if_diverged()
+        numbers = self.window.close()
         numbers["adversarial_weight"] = adversarial_weight(self.config, self.done - 1)
         numbers["learning_rate"] = learning_rate(self.config, self.done - 1)
         self.records.append("train", self.done, numbers)
@@ -184,12 +177,25 @@ class Trainer:
 
     def _save(self) -> None:
         """Write a checkpoint, and stop if a signal asked for it."""
+        self._stop_if_diverged()
         self.records.sync()
         state = players_state(self.players) | {"window": self.window.state(), "seconds": self.seconds}
         if self.average is not None:
             state["average"] = self.average.state_dict()
         save_checkpoint(self.run.checkpoints, self.done, state)
         self._stop_if_interrupted()
+
+    def _stop_if_diverged(self) -> None:
+        found = self.window.first_not_finite()
+        if found is None:
+            return
+        position, numbers = found
+        step = self.done - len(self.window) + position + 1
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        raise UserError(
+            f"{self.run.folder}: training diverged at step {step:,} ({losses}); the last good checkpoint is in"
+            f" {self.run.checkpoints}; start another run with a lower --learning-rate or with --clip 5."
+        )
 
     def _stop_if_interrupted(self) -> None:
         if self.interruption.signal:

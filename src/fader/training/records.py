@@ -87,15 +87,19 @@ class Window:
         """What a checkpoint keeps, so that a resumed run records the same means."""
         return {name: torch.stack(rows).cpu() for name, rows in self._numbers.items()}
 
-    def close(self) -> tuple[dict[str, float], int | None]:
-        """The means, and which update of the window (from 0) was the first with a number that is not finite, if any.
-
-        The window is empty afterwards. Where a number was not finite, the numbers are that update's instead of means.
-        """
+    def first_not_finite(self) -> tuple[int, dict[str, float]] | None:
+        """The first update of the window (from 0) that has a number that is not finite, and its numbers."""
         stacked = self.state()
-        self._numbers = {}
+        if not stacked:
+            return None
         finite = torch.stack([rows.isfinite() for rows in stacked.values()]).all(dim=0)
-        if not finite.all():
-            first = int(finite.int().argmin())
-            return {name: float(rows[first]) for name, rows in stacked.items()}, first
-        return {name: float(rows.double().mean()) for name, rows in stacked.items()}, None
+        if finite.all():
+            return None
+        first = int(finite.int().argmin())
+        return first, {name: float(rows[first]) for name, rows in stacked.items()}
+
+    def close(self) -> dict[str, float]:
+        """The means; the window is empty afterwards."""
+        means = {name: float(rows.double().mean()) for name, rows in self.state().items()}
+        self._numbers = {}
+        return means

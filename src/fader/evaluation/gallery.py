@@ -1,0 +1,92 @@
+"""Figures to look at beside the numbers: swaps of the first pictures, and the best, middling and worst swaps."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fader import figures
+from fader.attributes import Schema
+from fader.datasets.prepared import PreparedDataset
+from fader.evaluation.counterfactuals import Swap, counterfactual, swapped, swaps
+from fader.evaluation.measure import Measurements, SwapMeasurement
+from fader.evaluation.protocol import EditingModel
+from fader.images import from_pixels, to_pixels
+
+FIRST = 8  # Pictures in the figure of swaps.
+EACH = 3  # Best, middling and worst swaps of each kind.
+
+
+def swap_figure(
+    model: EditingModel, dataset: PreparedDataset, indices: np.ndarray, device: torch.device
+) -> Image.Image:
+    """A row for each of the first pictures: original, reconstruction, every swap; beneath, if known, the true answers.
+
+    `indices`, int64 [N], are their positions in the dataset.
+    """
+    indices = indices[:FIRST]
+    images, reconstructions = dataset.images[indices], _decode(model, dataset, indices, None, device)
+    columns = [_decode(model, dataset, indices, swap, device) for swap in swaps(model.schema)]
+    truths = (
+        [counterfactual(dataset, model.schema, indices, swap) for swap in swaps(model.schema)]
+        if dataset.has_counterfactuals
+        else []
+    )
+    rows: list[list[np.ndarray]] = []
+    row_labels: list[str] = []
+    for i, index in enumerate(indices):
+        rows.append([images[i], reconstructions[i], *(column[i] for column in columns)])
+        row_labels.append(str(dataset.names[index]))
+        if truths:
+            rows.append([images[i], images[i], *(column[i] for column in truths)])
+            row_labels.append("truth")
+    titles = ["original", "reconstruction", *(_title(swap, model.schema) for swap in swaps(model.schema))]
+    return figures.grid(rows, titles, row_labels)
+
+
+def extremes_figure(
+    model: EditingModel, dataset: PreparedDataset, measurements: Measurements, device: torch.device
+) -> Image.Image:
+    """For each kind of swap its best, middling and worst pictures: original, swap and, if known, the true answer.
+
+    They are ranked by the gain of the single picture where the truth is known, else by the probability that the judge
+    gives to what was asked for.
+    """
+    schema = model.schema
+    count = len(measurements.indices)
+    each = max(1, min(EACH, count // 3))
+    rows: list[list[np.ndarray]] = []
+    row_labels: list[str] = []
+    for swap, measured in zip(swaps(schema), measurements.swaps, strict=True):
+        order = np.argsort(-_scores(measured), kind="stable")
+        middle = (count - each) // 2
+        indices = measurements.indices[np.r_[order[:each], order[middle : middle + each], order[count - each :]]]
+        title = _title(swap, schema)
+        rows += [list(dataset.images[indices]), list(_decode(model, dataset, indices, swap, device))]
+        row_labels += [title, "swapped"]
+        if dataset.has_counterfactuals:
+            rows.append(list(counterfactual(dataset, schema, indices, swap)))
+            row_labels.append("truth")
+    titles = [name for name in ("best", "middling", "worst") for _ in range(each)]
+    return figures.grid(rows, titles, row_labels)
+
+
+def _scores(measured: SwapMeasurement) -> np.ndarray:
+    if measured.errors is None:
+        return measured.probability
+    return -measured.errors.swapped / np.maximum(measured.errors.unswapped, 1e-9)
+
+
+def _title(swap: Swap, schema: Schema) -> str:
+    attribute, shift = schema.attributes[swap[0]], swap[1]
+    return attribute.name if attribute.binary else f"{attribute.name} +{shift}"
+
+
+@torch.inference_mode()
+def _decode(
+    model: EditingModel, dataset: PreparedDataset, indices: np.ndarray, swap: Swap | None, device: torch.device
+) -> np.ndarray:
+    labels = dataset.labels[indices][:, dataset.columns(model.schema)]
+    values = torch.from_numpy(labels if swap is None else swapped(labels, swap, model.schema)).to(device)
+    return from_pixels(model.decode_pixels(model.encode_pixels(to_pixels(dataset.images[indices], device)), values))
