@@ -18,6 +18,8 @@ from fader.config import JUDGE, ClassifierConfig
 from fader.datasets.prepared import PreparedDataset, open_dataset
 from fader.errors import UserError
 from fader.networks.classifier import make_classifier
+from fader.training import classifier as classifier_module
+from fader.training.checkpoints import save_checkpoint
 from fader.training.classifier import (
     classify_split,
     load_classifier,
@@ -119,10 +121,10 @@ Damage = Callable[[dict[str, Any]], object]
         (lambda d: d["classifier"].update(depth=3), "unknown field 'depth'"),
         (lambda d: d["classifier"].update(width="8"), "field 'width' cannot be '8'"),
         (lambda d: d["classifier"].update(width=0), "width is 0"),
-        (lambda d: d["classifier"].update(width=10**7, max_width=10**7), "not those of the network in config.json"),
-        (lambda d: d["classifier"].update(width=10**12, max_width=10**12), "too large to build"),
-        (lambda d: d["classifier"].update(hidden=17), "not those of the network in config.json"),
-        (lambda d: d["classifier"].update(architecture="residual"), "not those of the network in config.json"),
+        (lambda d: d["classifier"].update(width=10**7, max_width=10**7), r"is of shape \(8, .* and not \(10000000,"),
+        (lambda d: d["classifier"].update(width=10**12, max_width=10**12), "make no network"),
+        (lambda d: d["classifier"].update(hidden=17), r"is of shape \(16, .* and not \(17,"),
+        (lambda d: d["classifier"].update(architecture="residual"), "is missing"),
         (lambda d: d.update(attributes=[{"name": "Smiling"}]), "list of attributes is damaged"),
         (lambda d: d["attributes"].pop(), "accurate"),
         (lambda d: d.update(size=24), "none that a classifier reads"),
@@ -168,3 +170,22 @@ def test_the_verb_trains_on_a_prepared_dataset(portraits: Path, tmp_path: Path) 
     with pytest.raises(UserError, match="'Moustache'"):
         make_classifier_folder(portraits, tmp_path / "other", ("Moustache",), config, "cpu")
     assert not (tmp_path / "other").exists()
+
+
+def test_an_interrupted_training_ends_in_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train_classifier(world(), SCHEMA, STRIDED, CPU)
+    original = save_checkpoint
+    monkeypatch.setattr(classifier_module, "CHECKPOINT_SECONDS", 0.0)
+
+    def save_and_stop(folder: Path, step: int, state: dict[str, Any]) -> Path:
+        path = original(folder, step, state)
+        if step == 7:
+            raise KeyboardInterrupt
+        return path
+
+    monkeypatch.setattr(classifier_module, "save_checkpoint", save_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_classifier(world(), SCHEMA, STRIDED, CPU, progress_folder=tmp_path)
+    resumed = train_classifier(world(), SCHEMA, STRIDED, CPU, progress_folder=tmp_path)
+    theirs = whole.network.state_dict()
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in resumed.network.state_dict().items())

@@ -15,6 +15,7 @@ from fader.errors import UserError
 from fader.files import replacing
 from fader.training.step import Players
 
+CHECKPOINT_SECONDS = 120.0  # Between two checkpoints: a killed run loses no more than this.
 KEPT = 2  # The newest, and the one before it, should the newest turn out damaged.
 NAME = re.compile(r"step-(\d{9})\.pt")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from fader.images import to_pixels
 from fader.networks.classifier import make_classifier
 from fader.networks.weights import load_weights, save_weights
 from fader.progress import progress, say
+from fader.training.checkpoints import CHECKPOINT_SECONDS, newest_checkpoint, save_checkpoint
 from fader.training.sampling import Sampler
 
 WEIGHTS = "classifier.safetensors"
@@ -76,11 +78,13 @@ def train_classifier(
     config: ClassifierConfig,
     device: torch.device,
     what: str = "Training the classifier",
+    progress_folder: Path | None = None,
 ) -> Classifier:
     """Train a classifier of these attributes on the training split: Adam, one cycle of the learning rate, flips.
 
     On a CPU the weights are a function of the data, the configuration and the number of threads. `what` is said beside
-    the progress bar. Raises UserError if there are not two training pictures, or no validation picture.
+    the progress bar. In `progress_folder`, if given, checkpoints are kept while it trains, which the same call goes on
+    from after an interruption. Raises UserError if there are not two training pictures, or no validation picture.
     """
     indices = dataset.indices("train")
     batch_size = min(config.batch_size, len(indices))
@@ -96,8 +100,9 @@ def train_classifier(
     sampler = Sampler(indices, batch_size, config.seed)
     steps = max(1, round(config.epochs * len(indices) / batch_size))
     loss = 0.0
-    with progress(what, steps) as bar:
-        for step in range(steps):
+    done, saved = _resume(progress_folder, network, optimizer), time.monotonic()
+    with progress(what, steps, done) as bar:
+        for step in range(done, steps):
             chosen, flips = sampler.batch(step)
             pixels = to_pixels(dataset.images[chosen], device)
             pixels = torch.where(torch.from_numpy(flips).to(device)[:, None, None, None], pixels.flip(3), pixels)
@@ -111,12 +116,26 @@ def train_classifier(
             if step % 20 == 0:
                 loss = batch_loss.item() / len(schema)
             bar.advance(shown=f"loss {loss:.3f} an attribute")
+            if progress_folder and time.monotonic() - saved > CHECKPOINT_SECONDS:
+                state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
+                save_checkpoint(progress_folder, step + 1, state)
+                saved = time.monotonic()
     classifier = Classifier(network.eval(), schema, dataset.size, dataset.channels, config)
     right = (classify_split(classifier, dataset, "valid", device) == labels[dataset.indices("valid")]).mean(axis=0)
     accuracy = dict(zip(schema.names, right.tolist(), strict=True))
     say(f"{what}: right on the validation pictures: " + ", ".join(f"{n} {a:.1%}" for n, a in accuracy.items()) + ".")
     classifier.info.update(accuracy=accuracy, dataset=dataset.fingerprint)
     return classifier
+
+
+def _resume(folder: Path | None, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Go back to the newest checkpoint in a folder, and return after how many updates it was written."""
+    state = newest_checkpoint(folder) if folder else None
+    if state is None:
+        return 0
+    network.load_state_dict(state["network"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"])
 
 
 def classify_split(classifier: Classifier, dataset: PreparedDataset, split: str, device: torch.device) -> np.ndarray:

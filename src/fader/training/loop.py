@@ -25,7 +25,14 @@ from fader.networks.autoencoder import AutoEncoder
 from fader.networks.weights import save_weights
 from fader.progress import Task, progress, say
 from fader.training import selection
-from fader.training.checkpoints import newest_checkpoint, oldest_step, players_state, restore_players, save_checkpoint
+from fader.training.checkpoints import (
+    CHECKPOINT_SECONDS,
+    newest_checkpoint,
+    oldest_step,
+    players_state,
+    restore_players,
+    save_checkpoint,
+)
 from fader.training.classifier import Classifier
 from fader.training.interruption import Interruption, interruptions
 from fader.training.records import Records, Window, read_records
@@ -36,7 +43,6 @@ from fader.training.step import Players, training_step
 from fader.training.transfer import transfer
 
 RECORD_EVERY = 50  # Updates between two records: only then are numbers read from the device.
-CHECKPOINT_SECONDS = 120.0  # A killed run loses no more than this.
 SAMPLES = 8  # Validation pictures in a sample grid, the same ones every time.
 
 

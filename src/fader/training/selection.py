@@ -6,6 +6,7 @@ The two criteria filter the candidates (the front of the trade-off); the final m
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,10 @@ def selection_classifier(run: Run, dataset: PreparedDataset, given: Path | None,
     """
     if not run.classifier.exists():
         if given is None:
-            classifier = train_classifier(dataset, run.schema, ClassifierConfig(), device)
+            progress_folder = run.folder / "classifier-progress"
+            classifier = train_classifier(
+                dataset, run.schema, ClassifierConfig(), device, progress_folder=progress_folder
+            )
         else:
             classifier = load_classifier(given, device)
             if (classifier.schema, classifier.size, classifier.channels) != (
@@ -92,6 +96,7 @@ def selection_classifier(run: Run, dataset: PreparedDataset, given: Path | None,
                     f" the run needs one of {', '.join(run.schema.names)} at {dataset.size}, in this order."
                 )
         save_classifier(classifier, run.classifier)
+        shutil.rmtree(run.folder / "classifier-progress", ignore_errors=True)
     return load_classifier(run.classifier, device)
 
 
