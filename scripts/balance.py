@@ -30,7 +30,9 @@ def main(portraits: Path, output: Path, steps: int = 4000) -> None:
     print(f"{ATTRIBUTE} in {SHARE:.0%} of the training pictures, {steps:,} steps, seed 0, test pictures as they are")
     for balance in (False, True):
         run = output / ("balanced" if balance else "plain")
-        train(thinned, run, configure("small", steps=steps, balance=balance))
+        # Both are selected by one classifier, which does not know of the balance.
+        classifier = output / "plain" / "classifier" if balance else None
+        train(thinned, run, configure("small", steps=steps, balance=balance), classifier=classifier)
         report = evaluate(run, dataset=portraits, judge=output / "judge", overwrite=True)
         swap = report["swap"][ATTRIBUTE]
         print(

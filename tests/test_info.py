@@ -67,7 +67,14 @@ def test_run(portraits: Path, tmp_path: Path) -> None:
     data = open_dataset(portraits)
     run = create_or_continue(tmp_path / "run", configure("small", steps=1000), data.schema, data, None)
     assert "step 0 of 1,000, 0 epoch(s) evaluated" in describe(run.folder)
-    evaluation = {"kind": "evaluation", "step": 500, "epoch": 1, "mse": 0.25, "accuracy": {"Smiling": 0.875}}
+    evaluation = {
+        "kind": "evaluation",
+        "step": 500,
+        "epoch": 1,
+        "mse": 0.25,
+        "seconds": 125.0,
+        "accuracy": {"Smiling": 0.875},
+    }
     run.metrics.write_text(json.dumps(evaluation) + "\n" + json.dumps({"kind": "train", "step": 550}) + "\n")
     text = describe(run.folder)
     assert "step 550 of 1,000, 1 epoch(s) evaluated" in text

@@ -112,13 +112,13 @@ class ClassifierConfig:
 
     architecture: Literal["strided", "residual"] = "strided"
     """The encoder's pattern (used in selection and in the model folder), or a residual network (the judge)."""
-    width: int = 32
+    width: int = 16
     """Feature maps of its first layer."""
     max_width: int = 256
     """Most feature maps of a layer."""
     hidden: int = 512
     """Units of its hidden fully connected layer (strided only)."""
-    epochs: float = 5.0
+    epochs: float = 4.0
     """How often it sees each training picture."""
     batch_size: int = 64
     """Pictures of an update."""

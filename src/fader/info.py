@@ -82,9 +82,9 @@ def _run(path: Path) -> Lines:
         *_settings(run.config),
         ("progress", f"step {done:,} of {run.config.training.steps:,}, {len(evaluations)} epoch(s) evaluated"),
     ]
-    if evaluations:
-        last = evaluations[-1]
-        lines.append(("last epoch", f"MSE {last['mse']:.4f}, swap accuracy {_percentages(last['accuracy'])}"))
+    for one in evaluations:
+        found = f"MSE {one['mse']:.4f}, swap accuracy {_percentages(one['accuracy'])}"
+        lines.append((f"epoch {one['epoch']}", f"step {one['step']:,}, {one['seconds'] / 60:.0f} min, {found}"))
     for name, part in (("model", run.model), ("evaluation", run.folder / "evaluation")):
         if part.is_dir():
             lines.append((name, part))

@@ -29,7 +29,7 @@ from fader.training.classifier import (
 )
 
 CPU = torch.device("cpu")
-STRIDED = ClassifierConfig(width=8, max_width=16, hidden=16, epochs=20, batch_size=16)
+STRIDED = ClassifierConfig(width=8, max_width=16, hidden=16, epochs=10, batch_size=16)
 RESIDUAL = replace(STRIDED, architecture="residual", learning_rate=1e-2)
 
 

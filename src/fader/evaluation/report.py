@@ -136,7 +136,7 @@ def to_markdown(report: dict[str, Any]) -> str:
     diagnosis = [f"- {markdown.escape(sentence)}\n" for sentence in _sentences(report)]
     return f"""# Evaluation
 
-{markdown.escape(_headline(report))}
+{_headline(report)}
 
 {markdown.table(list(COLUMNS), _rows(report))}
 {"".join(diagnosis) or "Every fader does what it should."}

@@ -1,0 +1,101 @@
+"""An evaluation from end to end: on drawn portraits, on anyone's names, and refused where it has to be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fader.attributes import Schema
+from fader.config import JUDGE
+from fader.datasets.prepared import open_dataset
+from fader.errors import UserError
+from fader.evaluation import judge as judge_module
+from fader.evaluation.evaluate import evaluate
+from fader.evaluation.report import summary, to_markdown
+from fader.model import save_model
+from tests.models import tiny_model
+
+SCHEMA = Schema.binary(["Smiling", "Hat"])
+
+
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge_module, "JUDGE", replace(JUDGE, width=4, max_width=8, epochs=0.5))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    save_model(tiny_model(SCHEMA, size=64), tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_it_writes_everything_once(model: Path, portraits: Path, tmp_path: Path) -> None:
+    output = tmp_path / "report"
+    report = evaluate(model, portraits, output=output, device="cpu")
+    assert sorted(path.name for path in output.iterdir()) == [
+        "extremes.png",
+        "per_image.csv",
+        "report.json",
+        "report.md",
+        "swaps.png",
+    ]
+    assert json.loads((output / "report.json").read_text()) == report
+    data = open_dataset(portraits)
+    count = len(data.indices("test"))
+    assert report["meta"]["pictures"] == report["meta"]["counterfactuals"] == count
+    assert len((output / "per_image.csv").read_text().splitlines()) == count + 1
+    assert list(report["swap"]) == list(SCHEMA.names)
+    assert report["meta"]["dataset"]["fingerprint"] == data.fingerprint
+    # Random weights do nothing that anyone sees: each fader has its diagnosis.
+    assert set(report["diagnosis"]) <= set(SCHEMA.names)
+    assert report["diagnosis"]
+    for name in ("swaps.png", "extremes.png"):
+        with Image.open(output / name) as figure:
+            assert figure.width > 5 * 64
+
+    with pytest.raises(UserError, match="exists already"):
+        evaluate(model, portraits, output=output)
+    # The judge was kept beside the report, and the same numbers come out again.
+    assert (tmp_path / "report-judge" / "config.json").is_file()
+    assert evaluate(model, portraits, output=output, device="cpu", overwrite=True) == report
+
+
+def test_what_cannot_be_evaluated_is_refused_with_nothing_written(model: Path, portraits: Path, tmp_path: Path) -> None:
+    output = tmp_path / "report"
+    with pytest.raises(UserError, match="--output"):
+        evaluate(model, portraits)
+    with pytest.raises(UserError, match="--dataset"):
+        evaluate(model, output=output)
+    with pytest.raises(UserError, match="no prepared dataset"):
+        evaluate(model, tmp_path / "nowhere", output=output)
+    with pytest.raises(UserError, match="no split 'tset'"):
+        evaluate(model, portraits, split="tset", output=output)
+    save_model(tiny_model(SCHEMA), tmp_path / "small")
+    with pytest.raises(UserError, match="pictures of 64 pixels"):
+        evaluate(tmp_path / "small", portraits, output=output)
+    save_model(tiny_model(Schema.binary(["Moustache"]), size=64), tmp_path / "other")
+    with pytest.raises(UserError, match="'Moustache'"):
+        evaluate(tmp_path / "other", portraits, output=output)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter.txt").write_text("mine")
+    with pytest.raises(UserError, match="something else"):
+        evaluate(model, portraits, output=tmp_path / "mine", overwrite=True)
+    assert not output.exists()
+    assert not (tmp_path / "report-judge").exists()
+
+
+def test_names_are_shown_as_they_are(model: Path, portraits: Path, tmp_path: Path) -> None:
+    report = evaluate(model, portraits, output=tmp_path / "report", device="cpu")
+    odd = "[red]<script>|*x*\x1b[31m\n"
+    for part in ("swap", "classifier", "latent", "diagnosis"):
+        report[part] = {odd if name == "Smiling" else name: value for name, value in report[part].items()}
+    text, page = summary(report), to_markdown(report)
+    assert "\x1b" not in text
+    assert "[red]<script>" in text
+    assert "<script>" not in page
+    header, _, first, second = (line for line in page.splitlines() if line.startswith("| "))
+    assert first.replace(r"\|", "").count("|") == second.count("|") == header.count("|")
