@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 # Before torch is imported. Small tensors gain nothing from threads, and the tests run one process a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+
+# A shell starts what runs in its background with Ctrl-C ignored, which every process started from there inherits.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 
