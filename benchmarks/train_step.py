@@ -1,6 +1,6 @@
 """The training step against a plain transcription of the release's structure, pair by pair.
 
-    python benchmarks/train_step.py [CASE ...] [--pairs 9]
+    python benchmarks/train_step.py [NETWORK ...] [--attributes 1 3 40] [--pairs 9]
 
 The transcription does what `official-recipe.md` says of the authors' code, in the plainest PyTorch: a batch and an
 encoder pass for each player, the code's channels appended as maps, contiguous NCHW, gradients clipped and Adam's rule
@@ -12,21 +12,29 @@ large matrix product measured in the same run.
 
 from __future__ import annotations
 
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam
 
 from fader import objectives
 from fader.attributes import Schema
-from fader.config import Config
-from fader.networks.autoencoder import AutoEncoder, Decoder, DecoderLayer, Latent
+from fader.config import Config, configure
+from fader.networks.autoencoder import AutoEncoder, Decoder, DecoderLayer, Encoder, Latent
 from fader.networks.blocks import Halving
-from fader.training.step import Players
+from fader.networks.discriminators import LatentDiscriminator
+from fader.training.step import Players, training_step
 
 CLIP = 5.0
-ATTRIBUTES = (1, 3, 40)
-NETWORKS = {
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "small": ("small", {}),
     "64": ("small", {"width": 32, "max_width": 512, "batch_size": 32}),
     "128": ("small", {"size": 128, "width": 32, "max_width": 512, "batch_size": 32}),
@@ -34,19 +42,15 @@ NETWORKS = {
 }
 
 
-class PlainConvolution(nn.Conv2d):
-    """As PyTorch has it, whatever the map's size."""
-
-
 class ReleasedStep:
     """The structure of the release: two batches, two encoder passes."""
 
     def __init__(self, config: Config, schema: Schema) -> None:
         self.schema, self.config = schema, config
-        players = Players.create(config, schema, torch.device("cpu"))
-        self.autoencoder, self.discriminator = players.autoencoder.network, players.discriminator.network
-        _make_plain(self.autoencoder)
-        _make_plain(self.discriminator)
+        self.autoencoder = AutoEncoder(config.network, schema.code_size)
+        self.autoencoder.encoder = PlainEncoder(config.network, schema.code_size)
+        self.autoencoder.decoder = PlainDecoder(config.network, schema.code_size)
+        self.discriminator = LatentDiscriminator(config.discriminator, config.network, schema)
         self.optimizers = [self._optimizer(self.autoencoder), self._optimizer(self.discriminator)]
 
     def _optimizer(self, network: nn.Module) -> Adam:
@@ -80,7 +84,20 @@ class ReleasedStep:
         self._update(self.autoencoder, self.optimizers[0], reconstruction + 1e-4 * adversarial)
 
 
-class ConcatenatingDecoder(Decoder):
+class PlainEncoder(Encoder):
+    """Every convolution as PyTorch has it."""
+
+    def forward(self, pixels: Tensor) -> Latent:
+        for layer in self.layers:
+            for module in layer.children():
+                if isinstance(module, Halving):
+                    pixels = F.conv2d(pixels, module.weight, module.bias, stride=2, padding=1)
+                else:
+                    pixels = module(pixels)
+        return (pixels,)
+
+
+class PlainDecoder(Decoder):
     """The code as maps, appended to the input of every layer."""
 
     def forward(self, latent: Latent, code: Tensor) -> Tensor:
@@ -88,39 +105,99 @@ class ConcatenatingDecoder(Decoder):
         for layer in self.layers:
             maps = code[:, :, None, None].expand(-1, -1, *features.shape[2:])
             features = torch.cat([features, maps], dim=1)
-            for module in layer:
+            for module in layer.children():
                 features = module(features)
         return features
 
 
-def _make_plain(network: nn.Module) -> None:
-    """Give back to PyTorch what fader computes in its own way; the parameters stay the same."""
-    for module in network.modules():
-        if isinstance(module, Decoder):
-            module.__class__ = ConcatenatingDecoder
-        if isinstance(module, Halving):
-            module.__class__ = PlainConvolution
-
-
 def multiply_adds(config: Config, code_size: int) -> int:
-    """Of the convolutions of one of our steps, forward and backward, without the code's."""
+    """Of the convolutions of one of our steps, forward and backward, without those of the code."""
+    network = AutoEncoder(config.network, code_size).eval()
     total = 0
-    network = AutoEncoder(config.network, code_size)
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal total
-        if isinstance(module, DecoderLayer):
-            convolution, coarse = module[0], inputs[0]
-            inner, outer = inputs[0].shape[1], output.shape[1]
-        else:
-            convolution, coarse = module, output
-            inner, outer = inputs[0].shape[1], output.shape[1]
-        del convolution
-        passes = 2 if inputs[0].shape[2] == config.network.size else 3  # The picture needs no gradient.
-        total += passes * coarse.shape[2] * coarse.shape[3] * 16 * inner * outer
+        fine, coarse = sorted((inputs[0], output), key=lambda features: features.shape[2], reverse=True)
+        # Forward, and backward to the weight and to the input; the picture needs no gradient.
+        passes = 2 if inputs[0].shape[2] == config.network.size else 3
+        total += passes * coarse.shape[2] ** 2 * 4 * 4 * fine.shape[1] * coarse.shape[1]
 
     for module in network.modules():
         if isinstance(module, Halving | DecoderLayer):
             module.register_forward_hook(count)
-    network.eval()(torch.zeros(1, 3, config.network.size, config.network.size), torch.zeros(1, code_size))
+    network(
+        torch.zeros(1, config.network.channels, config.network.size, config.network.size), torch.zeros(1, code_size)
+    )
     return total * config.training.batch_size
+
+
+def multiply_adds_per_second(size: int = 2048) -> float:
+    """Of a large matrix product, the best of ten."""
+    matrix = torch.randn(size, size)
+    return size**3 / min(seconds(lambda: matrix @ matrix) for _ in range(10))
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def compare(name: str, attributes: int, pairs: int) -> None:
+    """Print the two medians, the median ratio of the pairs, and the distance to the machine's limit."""
+    preset, fields = NETWORKS[name]
+    config = configure(preset, **fields, clip=CLIP)
+    schema = Schema.binary([f"attribute_{k}" for k in range(attributes)])
+    batch, size = config.training.batch_size, config.network.size
+    batches = [(torch.rand(batch, 3, size, size) * 2 - 1, torch.randint(0, 2, (batch, attributes))) for _ in range(2)]
+    released = ReleasedStep(config, schema)
+    players = Players.create(config, schema, torch.device("cpu"))
+
+    _check_that_networks_are_equal(players.autoencoder.network, released.autoencoder, *batches[0], schema)
+
+    def ours() -> None:
+        training_step(players, *batches[0], 1e-4, schema, config.training)
+
+    def theirs() -> None:
+        released(*batches)
+
+    for _ in range(2):
+        ours()
+        theirs()
+    times = [(seconds(ours), seconds(theirs)) for _ in range(pairs)]
+    ratio = statistics.median(a / b for a, b in times)
+    here, there = (statistics.median(column) for column in zip(*times, strict=True))
+    limit = multiply_adds(config, schema.code_size) / multiply_adds_per_second()
+    print(
+        f"| {name} | {batch} x {size} px, {config.network.layers} layers from {config.network.width} | {attributes} |"
+        f" {1e3 * there:.0f} | {1e3 * here:.0f} | {ratio:.2f} | {1e3 * limit:.0f} | {limit / here:.0%} |",
+        flush=True,
+    )
+
+
+def _check_that_networks_are_equal(
+    ours: AutoEncoder, theirs: AutoEncoder, pixels: Tensor, labels: Tensor, schema: Schema
+) -> None:
+    theirs.load_state_dict(ours.state_dict())
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(pixels, schema.code(labels)), theirs(pixels, schema.code(labels)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("networks", nargs="*", metavar="NETWORK", default=list(NETWORKS), help=", ".join(NETWORKS))
+    parser.add_argument("--attributes", nargs="+", type=int, default=[1, 3, 40])
+    parser.add_argument("--pairs", type=int, default=9)
+    arguments = parser.parse_args()
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
+    )
+    print("| network | batch | attributes | release's structure, ms | fader, ms | ratio | arithmetic, ms | share |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for name in arguments.networks:
+        for attributes in arguments.attributes:
+            compare(name, attributes, arguments.pairs)
+
+
+if __name__ == "__main__":
+    main()

@@ -205,6 +205,7 @@ def prepare_celeba(
 def prepare_portraits(
     output: Output,
     count: int = COUNT,
+    first: int = 0,
     size: int = SIZE,
     workers: Workers = None,
     overwrite: Overwrite = False,
@@ -213,12 +214,14 @@ def prepare_portraits(
 
     Args:
         output: The dataset to write.
-        count: How many; portrait number i is the same in every dataset.
+        count: How many.
+        first: The number of the first; portrait number i is the same in every dataset.
         size: Side of the pictures in pixels: a power of two from 32.
     """
     from fader.datasets.portraits import source
 
-    print(source.prepare_portraits(output, count=count, size=size, workers=workers, overwrite=overwrite), end="")
+    report = source.prepare_portraits(output, count=count, first=first, size=size, workers=workers, overwrite=overwrite)
+    print(report, end="")
 
 
 def classifier(

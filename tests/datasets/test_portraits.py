@@ -22,7 +22,7 @@ def test_the_specification_is_frozen() -> None:
     assert NAME == "portraits-1"
     drawn = np.array([labels(i) for i in range(COUNT)], dtype=np.uint8)
     assert hashlib.sha256(drawn.tobytes()).hexdigest() == LABELS
-    assert checksum(COUNT) == SPECIFICATION
+    assert checksum(range(COUNT)) == SPECIFICATION
 
 
 def test_64_pictures_are_frozen() -> None:
@@ -71,7 +71,7 @@ def test_prepared_portraits_are_the_portraits(portraits: Path) -> None:
     assert dataset.names.tolist() == [str(i) for i in range(80)]
     assert dataset.indices("test").tolist() == [i for i in range(80) if split(i) == "test"]
     source = dataset.info["source"]
-    assert (source["kind"], source["specification"], source["checksum"]) == ("portraits", NAME, checksum(80))
+    assert (source["kind"], source["specification"], source["checksum"]) == ("portraits", NAME, checksum(range(80)))
     assert dataset.has_counterfactuals
     value = int(dataset.labels[5, 0])
     np.testing.assert_array_equal(dataset.counterfactual(5, {}), dataset.images[5])
@@ -85,6 +85,15 @@ def test_more_portraits_and_other_sizes(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path / "data")
     np.testing.assert_array_equal(dataset.images[2], portrait(2, 32))
     np.testing.assert_array_equal(dataset.counterfactual(2, {}), dataset.images[2])
+    prepare_portraits(tmp_path / "later", first=12_001, count=3, size=32, workers=2)
+    later = open_dataset(tmp_path / "later")
+    assert later.names.tolist() == ["12001", "12002", "12003"]
+    assert [int(s) for s in later.splits] == [0, 0, 0]
+    np.testing.assert_array_equal(later.images[2], portrait(12_003, 32))
+    np.testing.assert_array_equal(later.labels[2], labels(12_003))
+    np.testing.assert_array_equal(later.counterfactual(2, {}), later.images[2])
+    with pytest.raises(UserError, match="first is -1"):
+        prepare_portraits(tmp_path / "none", first=-1)
     with pytest.raises(UserError, match="count is 0"):
         prepare_portraits(tmp_path / "none", count=0)
     assert not (tmp_path / "none").exists()

@@ -19,6 +19,7 @@ def report(
     to_absent: float | None = 0.99,
     gain: float | None = 0.9,
     probe: float | None = 0.52,
+    network: float | None = 0.53,
     judge: float | None = 0.99,
     share: float = 0.4,
     unexplained: float | None = 0.05,
@@ -33,7 +34,7 @@ def report(
             }
         },
         "classifier": {"Smiling": {"balanced_accuracy": judge}},
-        "latent": {"Smiling": {"probe_balanced": probe}},
+        "latent": {"Smiling": {"probe_balanced": probe, "network_probe_balanced": network}},
         "reconstruction": {"unexplained": unexplained},
         "meta": {"training_shares": {"Smiling": {"absent": 1 - share, "present": share}}},
     }
@@ -47,7 +48,8 @@ def test_a_good_fader_needs_no_diagnosis() -> None:
     assert diagnose(report(), SCHEMA, TRAINING, 1000) == {}
     # Nor does a latent that tells, where the fader works.
     assert diagnose(report(probe=0.9, share=0.01), SCHEMA, TRAINING, 100) == {}
-    assert diagnose(report(to_absent=None, gain=None, probe=None, judge=None), SCHEMA, TRAINING, None) == {}
+    nothing = report(to_absent=None, gain=None, probe=None, network=None, judge=None)
+    assert diagnose(nothing, SCHEMA, TRAINING, None) == {}
 
 
 @pytest.mark.parametrize("weak", [{"accuracy": 0.8}, {"to_absent": 0.7}, {"gain": 0.4}])
@@ -59,6 +61,7 @@ def test_a_weak_fader_has_one(weak: dict[str, float]) -> None:
     ("numbers", "step", "cause", "setting"),
     [
         ({"probe": 0.83}, 1000, "latent leaks", "--adversarial-weight 0.008 or --steps 2000"),
+        ({"network": 0.83}, 1000, "latent leaks", "--adversarial-weight 0.008 or --steps 2000"),
         ({"share": 0.05}, 1000, "too rare", "--balance"),
         ({"share": 0.95}, 1000, "too rare", "--balance"),
         ({}, 250, "ramp unfinished", "set --ramp 125"),
@@ -84,9 +87,6 @@ def test_several_causes_are_all_named() -> None:
 
 def test_chance_of_a_switch_is_one_in_its_values() -> None:
     schema = Schema((Attribute("Smiling", ("no", "a little", "much")),))
-    assert [one["cause"] for one in diagnose(report(accuracy=0.1, probe=0.4), schema, TRAINING, 1000)["Smiling"]] == [
-        "unknown"
-    ]
-    assert [one["cause"] for one in diagnose(report(accuracy=0.1, probe=0.5), schema, TRAINING, 1000)["Smiling"]] == [
-        "latent leaks"
-    ]
+    for probe, expected in ((0.4, "unknown"), (0.5, "latent leaks")):
+        numbers = report(accuracy=0.1, probe=probe, network=0.33)
+        assert [one["cause"] for one in diagnose(numbers, schema, TRAINING, 1000)["Smiling"]] == [expected]

@@ -116,9 +116,11 @@ def test_probe_reads_a_telling_latent_and_not_an_empty_one() -> None:
     data = world(900)
     telling, empty = report_of(Model(), data)["latent"], report_of(Unmoved(), data)["latent"]
     assert telling["Square"]["probe_balanced"] == telling["Square"]["accuracy"] == 1.0
-    assert telling["Shade"]["probe_balanced"] > 0.95
-    assert empty["Square"]["probe_balanced"] == pytest.approx(1 / 2, abs=0.1)
-    assert empty["Shade"]["probe_balanced"] == pytest.approx(1 / 3, abs=0.1)
+    for probe in ("probe_balanced", "network_probe_balanced"):
+        assert telling["Square"][probe] == 1.0
+        assert telling["Shade"][probe] > 0.95
+        assert empty["Square"][probe] == pytest.approx(1 / 2, abs=0.1)
+        assert empty["Shade"][probe] == pytest.approx(1 / 3, abs=0.1)
     counts = np.bincount(data.labels[data.indices("test"), 0])
     assert empty["Square"]["majority"] == counts.max() / counts.sum()
 
@@ -137,7 +139,12 @@ def test_without_counterfactuals_and_without_a_value_keys_stay_and_are_null() ->
     assert square["to_absent"] is None  # Nobody has a square to lose.
     assert square["to_present"] == square["accuracy"] == 1.0
     assert [square[key] for key in ("gain", "gain_to_absent", "gain_to_present", "collateral")] == [None] * 4
-    assert report["latent"]["Square"] == {"accuracy": 1.0, "majority": 1.0, "probe_balanced": None}
+    assert report["latent"]["Square"] == {
+        "accuracy": 1.0,
+        "majority": 1.0,
+        "probe_balanced": None,
+        "network_probe_balanced": None,
+    }
     assert report["classifier"]["Shade"]["balanced_accuracy"] is None
     assert report["meta"]["counterfactuals"] == 0
     assert report["meta"]["training_shares"]["Square"] == {"absent": 1.0, "present": 0.0}

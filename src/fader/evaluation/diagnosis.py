@@ -16,7 +16,7 @@ GAIN = 0.5  # To absent; to present, a picture does not always tell what should 
 # What points to a cause.
 UNSURE = 0.95  # Balanced accuracy of the judge on real pictures: below.
 RARE = 0.1  # Share of the training pictures: below.
-LEAK = 0.15  # Balanced accuracy of the probe above chance: above.
+LEAK = 0.15  # Balanced accuracy of the better probe above chance: above.
 BLURRED = 0.1  # Unexplained share of the reconstruction: above.
 
 
@@ -85,11 +85,15 @@ def _causes(
             f"only {share:.1%} of the training pictures are {value}",
             f"add pictures that are {value}" if training.balance else "--balance",
         )
-    probe, chance = report["latent"][attribute.name]["probe_balanced"], 1 / len(attribute.values)
-    if probe is not None and probe > chance + LEAK:
+    latent, chance = report["latent"][attribute.name], 1 / len(attribute.values)
+    probe, reader = max(
+        (latent[key] or 0.0, reader)
+        for key, reader in (("probe_balanced", "linear probe"), ("network_probe_balanced", "network"))
+    )
+    if probe > chance + LEAK:
         yield Cause(
             "latent leaks",
-            f"a linear probe finds it in the latent ({probe:.0%}, chance {chance:.0%}), so the decoder need not look at"
+            f"a {reader} finds it in the latent ({probe:.0%}, chance {chance:.0%}), so the decoder need not look at"
             " the fader",
             f"--adversarial-weight {2 * training.adversarial_weight:g} or --steps {2 * training.steps}",
         )

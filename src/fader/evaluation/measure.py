@@ -14,14 +14,14 @@ from fader import metrics
 from fader.attributes import Schema
 from fader.datasets.prepared import PreparedDataset
 from fader.evaluation.counterfactuals import Swap, counterfactuals, swapped, swaps
-from fader.evaluation.probe import Probe, fit_probe
+from fader.evaluation.probe import Probe, fit_probes
 from fader.evaluation.protocol import EditingModel
 from fader.images import to_pixels
 from fader.progress import progress
 from fader.training.classifier import Classifier
 
-TRAINING_PICTURES = 10_000  # Looked at, at most, evenly spaced: for the mean picture, and for the probe.
-PROBE_NUMBERS = 2**27  # Features times pictures that a probe learns from, at most: 512 MB.
+TRAINING_PICTURES = 10_000  # Looked at, at most, evenly spaced: for the mean picture, and for the probes.
+PROBE_NUMBERS = 2**27  # Features times pictures that the probes learn from, at most: 512 MB.
 BATCH_PIXELS = 2**19  # 128 pictures of 64 pixels, 8 of 256.
 
 Numbers = dict[str, np.ndarray]
@@ -36,7 +36,8 @@ class Background:
     """Pixels [C, S, S]."""
     pictures: int
     """How many the mean picture is of."""
-    probe: Probe
+    linear_probe: Probe
+    network_probe: Probe
     probe_pictures: int
     shares: list[np.ndarray]
     """Of each value of each attribute, in the labels of the whole split."""
@@ -88,16 +89,18 @@ class Measurements:
     judged: np.ndarray
     """The judge's labels of the picture itself."""
     probed: np.ndarray
-    """The probe's labels, for equally frequent values."""
+    """The linear probe's labels, for equally frequent values."""
     probed_natural: np.ndarray
-    """The probe's labels, for values as frequent as in training."""
+    """The linear probe's labels, for values as frequent as in training."""
+    probed_by_network: np.ndarray
+    """The network probe's labels, for equally frequent values."""
     own: np.ndarray | None = None
     """The labels by the model's own classifier, where it has one."""
 
 
 @torch.inference_mode()
 def look_at_training(model: EditingModel, dataset: PreparedDataset, device: torch.device) -> Background:
-    """The mean training picture, a probe trained on training latents, and how frequent every value is.
+    """The mean training picture, probes trained on training latents, and how frequent every value is.
 
     Raises UserError if the dataset has no training pictures or lacks an attribute of the model.
     """
@@ -113,7 +116,7 @@ def look_at_training(model: EditingModel, dataset: PreparedDataset, device: torc
         for batch in _batches(np.arange(len(indices)), model.size):
             pixels = to_pixels(dataset.images[indices[batch]], device)
             total += pixels.sum(dim=0).cpu().double()
-            # The order of training pictures may mean something, so the probe's share of them is evenly spaced too.
+            # The order of training pictures may mean something, so the probes' share of them is evenly spaced too.
             latents = model.latent_features(model.encode_pixels(pixels)).float().cpu().numpy()
             if not features.size:
                 step = -(-len(indices) * latents.shape[1] // PROBE_NUMBERS)
@@ -124,8 +127,8 @@ def look_at_training(model: EditingModel, dataset: PreparedDataset, device: torc
             bar.advance(len(batch))
     with torch.inference_mode(False):
         learnt = torch.from_numpy(labels[::step].copy()).to(device)
-        probe = fit_probe(torch.from_numpy(features).to(device), learnt, model.schema)
-    return Background((total / len(indices)).float().to(device), len(indices), probe, filled, shares)
+        probes = fit_probes(torch.from_numpy(features).to(device), learnt, model.schema)
+    return Background((total / len(indices)).float().to(device), len(indices), *probes, filled, shares)
 
 
 @torch.inference_mode()
@@ -169,8 +172,9 @@ def measure(
                 "ssim": metrics.ssim(reconstruction, pixels),
                 "distance": metrics.squared_error(background.mean_picture, pixels),
                 "judged": judge.classify(pixels)[0][:, judged],
-                "probed": background.probe.predict(features),
-                "probed_natural": background.probe.predict(features, balanced=False),
+                "probed": background.linear_probe.predict(features),
+                "probed_natural": background.linear_probe.predict(features, balanced=False),
+                "probed_by_network": background.network_probe.predict(features),
             }
             if own is not None:
                 numbers["own"] = schema.predictions(own(pixels))[0]

@@ -1,34 +1,41 @@
-"""What a latent still tells of the attributes: fresh linear probes, trained from scratch on frozen latents.
+"""What a latent still tells of the attributes: fresh probes, trained from scratch on frozen latents.
 
 The discriminator of the training says little of that: it is the one that the encoder learnt to fool.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from fader.attributes import Schema
+from fader.networks.blocks import head
 
 L2 = 1e-4
-"""Weight of half the squared norm of the probe's weights, beside the mean cross-entropy."""
+"""Weight of half the squared norm of the linear probe's weights, beside the mean cross-entropy."""
 ITERATIONS = 150  # Of L-BFGS, at most.
+HIDDEN = 512  # Units of the network probe, as of the paper's discriminator, and its dropout.
+DROPOUT = 0.3
+EPOCHS = 20
+BATCH = 128
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Of logits [B, code_size] and the positions [B] that they are of."""
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Logistic regressions on standardised features, one an attribute."""
+    """Reads every attribute in standardised features."""
 
     schema: Schema
     mean: Tensor
     scale: Tensor
-    weight: Tensor
-    """[code_size, F]"""
-    bias: Tensor
-    """[code_size]"""
+    network: nn.Module
+    """[N, F] to logits [N, code_size]."""
     log_prior: Tensor
     """[code_size]: log of each value's share in the training labels."""
 
@@ -38,15 +45,15 @@ class Probe:
         The probe learnt from classes of equal weight, so its logits are those of equally frequent values; without
         `balanced` the values' shares in the training labels are taken into account.
         """
-        logits = F.linear((features.to(self.mean) - self.mean) / self.scale, self.weight, self.bias)
+        logits = self.network((features.to(self.mean) - self.mean) / self.scale)
         return self.schema.predictions(logits if balanced else logits + self.log_prior)[0]
 
 
-def fit_probe(features: Tensor, labels: Tensor, schema: Schema) -> Probe:
-    """Fit the probes to features [N, F], which are overwritten, and labels [N, n]. It is deterministic.
+def fit_probes(features: Tensor, labels: Tensor, schema: Schema) -> tuple[Probe, Probe]:
+    """A linear probe and a network as strong as the discriminator, fitted to features [N, F] and labels [N, n].
 
-    The loss is the cross-entropy, in which the values of an attribute have equal weight however frequent they are,
-    plus L2 / 2 times the squared weights; it is convex and is minimised by L-BFGS with a line search.
+    The features are overwritten. Both minimise the cross-entropy, in which the values of an attribute have equal
+    weight however frequent they are. Both are deterministic.
     """
     mean = features.mean(dim=0)
     features -= mean
@@ -59,23 +66,53 @@ def fit_probe(features: Tensor, labels: Tensor, schema: Schema) -> Probe:
     places = labels + starts
     # Of each label in its attribute's loss: so that every value weighs 1 / its attribute's number of values in all.
     shares = 1.0 / (sizes * counts[places])
-    weight = torch.zeros(schema.code_size, features.shape[1], device=features.device, requires_grad=True)
-    bias = torch.zeros(schema.code_size, device=features.device, requires_grad=True)
+
+    def loss(logits: Tensor, rows: Tensor) -> Tensor:
+        """Summed over the rows; over all of them it is the sum of the attributes' balanced cross-entropies."""
+        log_probabilities = schema.log_probabilities(logits)
+        return -(log_probabilities.gather(1, places[rows]) * shares[rows]).sum()
+
+    log_prior = torch.log(counts.clamp(min=0.5) / len(labels)).to(features)
+    with torch.random.fork_rng(devices=[features.device] if features.device.type == "cuda" else []):
+        torch.manual_seed(0)
+        networks = (_fit_linear(features, schema.code_size, loss), _fit_network(features, schema.code_size, loss))
+    linear, strong = (Probe(schema, mean, scale, network, log_prior) for network in networks)
+    return linear, strong
+
+
+def _fit_linear(features: Tensor, outputs: int, loss: Loss) -> nn.Linear:
+    """Logistic regression: the loss plus L2 / 2 times the squared weights, by L-BFGS with a line search."""
+    network = nn.Linear(features.shape[1], outputs, device=features.device)
+    nn.init.zeros_(network.weight)
+    nn.init.zeros_(network.bias)
     optimizer = torch.optim.LBFGS(
-        [weight, bias],
+        network.parameters(),
         max_iter=ITERATIONS,
         tolerance_grad=1e-5,
         tolerance_change=1e-6,
         line_search_fn="strong_wolfe",
     )
+    everything = torch.arange(len(features), device=features.device)
 
-    def loss() -> Tensor:
+    def closure() -> Tensor:
         optimizer.zero_grad()
-        log_probabilities = schema.log_probabilities(F.linear(features, weight, bias))
-        total = -(log_probabilities.gather(1, places) * shares).sum() + 0.5 * L2 * weight.square().sum()
+        total = loss(F.linear(features, network.weight, network.bias), everything)
+        total = total + 0.5 * L2 * network.weight.square().sum()
         total.backward()
         return total
 
-    optimizer.step(loss)
-    log_prior = torch.log(counts.clamp(min=0.5) / len(labels))
-    return Probe(schema, mean, scale, weight.detach(), bias.detach(), log_prior.to(features))
+    optimizer.step(closure)
+    return network.requires_grad_(False)
+
+
+def _fit_network(features: Tensor, outputs: int, loss: Loss) -> nn.Module:
+    """One hidden layer with dropout, by Adam."""
+    network = head(features.shape[1], HIDDEN, outputs, DROPOUT).to(features.device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    for _ in range(EPOCHS):
+        for rows in torch.randperm(len(features)).to(features.device).split(BATCH):
+            optimizer.zero_grad()
+            total = loss(network(features[rows]), rows) * (len(features) / len(rows))
+            torch.autograd.backward(total)
+            optimizer.step()
+    return network.eval().requires_grad_(False)

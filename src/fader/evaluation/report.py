@@ -31,7 +31,8 @@ COLUMNS = {
     "gain to absent": "",
     "collateral": "",
     "judge on real": "share right",
-    "probe of latent": "balanced",
+    "linear probe": "of the latent, balanced",
+    "network probe": "of the latent, balanced",
 }
 
 
@@ -80,6 +81,9 @@ def build_report(
                 "accuracy": metrics.mean(m.probed_natural[:, k] == m.labels[:, k]),
                 "majority": float(np.bincount(m.labels[:, k]).max() / len(m.labels)),
                 "probe_balanced": metrics.balanced_accuracy(m.probed[:, k], m.labels[:, k], len(attribute.values)),
+                "network_probe_balanced": metrics.balanced_accuracy(
+                    m.probed_by_network[:, k], m.labels[:, k], len(attribute.values)
+                ),
             }
             for k, attribute in enumerate(schema)
         },
@@ -204,6 +208,7 @@ def _rows(report: dict[str, Any]) -> list[list[str]]:
                 _number(swap["collateral"], ".4f"),
                 _number(report["classifier"][name]["accuracy"], ".1%"),
                 _number(report["latent"][name]["probe_balanced"], ".1%"),
+                _number(report["latent"][name]["network_probe_balanced"], ".1%"),
             ]
         )
     return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +32,7 @@ def prepare_portraits(
     output: Path,
     *,
     count: int = COUNT,
+    first: int = 0,
     size: int = SIZE,
     workers: int | None = None,
     overwrite: bool = False,
@@ -39,7 +41,8 @@ def prepare_portraits(
 
     Args:
         output: The dataset's folder.
-        count: How many portraits: numbers 0 to count - 1. Portrait number i is the same in every dataset.
+        count: How many portraits.
+        first: The number of the first; the others follow it. Portrait number i is the same in every dataset.
         size: Side of the pictures in pixels.
         workers: Processes that draw; by default one a processor.
         overwrite: Replace the output if it exists.
@@ -49,31 +52,34 @@ def prepare_portraits(
     check_output(output, overwrite, [])
     if count < 1:
         raise UserError(f"count is {count}; it has to be at least 1.")
-    labels = np.array([person_and_labels(i)[1] for i in range(count)], dtype=np.uint8)
+    if first < 0:
+        raise UserError(f"first is {first}; it has to be 0 or more.")
+    numbers = range(first, first + count)
+    labels = np.array([person_and_labels(i)[1] for i in numbers], dtype=np.uint8)
     source = Source(
         schema=SCHEMA,
-        names=[str(i) for i in range(count)],
+        names=[str(i) for i in numbers],
         labels=labels,
-        splits=np.array([SPLITS.index(split(i)) for i in range(count)], dtype=np.uint8),
+        splits=np.array([SPLITS.index(split(i)) for i in numbers], dtype=np.uint8),
         size=size,
         channels=3,
-        fetch=int,
+        fetch=numbers.__getitem__,
         render=partial(portrait, size=size),
         framing=Framing().to_json(),
         info={
             "kind": "portraits",
             "specification": NAME,
-            "checksum": checksum(count),
+            "checksum": checksum(numbers),
             "renderer": {name: version(name) for name in ("resvg-py", "dicebear-core", "dicebear-styles")},
         },
     )
     return prepare(source, output, workers, overwrite=overwrite)
 
 
-def checksum(count: int) -> str:
-    """SHA-256 of everything that the specification says of the first `count` portraits."""
+def checksum(numbers: Iterable[int]) -> str:
+    """SHA-256 of everything that the specification says of the portraits of these numbers."""
     total = hashlib.sha256()
-    for i in range(count):
+    for i in numbers:
         person, labels = person_and_labels(i)
         drawn = [i, labels, split(i), VIEW_BOX, avatar_options(person, labels)]
         total.update(json.dumps(drawn, sort_keys=True).encode())
