@@ -453,6 +453,14 @@ def test_nothing_is_overwritten_unasked(model: Model, folder: Path) -> None:
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
 
 
+def test_a_folder_that_is_no_model_is_not_overwritten_even_if_asked(model: Model, tmp_path: Path) -> None:
+    other = tmp_path / "holiday"
+    other.mkdir()
+    (other / "photo.jpg").write_text("mine")
+    assert "something else" in refusal(lambda: save_model(model, other, overwrite=True))
+    assert [(path.name, path.read_text()) for path in other.iterdir()] == [("photo.jpg", "mine")]
+
+
 def test_files_may_be_read_by_whoever_may_read_new_files(folder: Path) -> None:
     """safetensors' own writer leaves them to their owner alone."""
     assert len({file.stat().st_mode for file in folder.iterdir()}) == 1

@@ -305,9 +305,9 @@ def load(path: str | PathLike[str], device: str = "auto") -> Model:
 def save_model(model: Model, folder: Path, half: bool = False, overwrite: bool = False) -> None:
     """Write a model folder, whole or not at all: weights (float16 with `half`), configuration and model card.
 
-    Raises UserError if the folder exists, but for `overwrite`, or cannot be written.
+    Raises UserError if it cannot be written, and if the folder exists: with `overwrite` only if it is no model folder.
     """
-    with new_folder(folder, overwrite) as temporary:
+    with new_folder(folder, overwrite, WEIGHTS) as temporary:
         save_weights(model.network, temporary / WEIGHTS, half)
         if model.classifier is not None:
             save_weights(model.classifier, temporary / CLASSIFIER_WEIGHTS, half)

@@ -22,11 +22,11 @@ from fader.datasets.portraits import renderer, specification
 from fader.datasets.prepared import SPLITS, DatasetWriter
 from fader.devices import find_device
 from fader.errors import Interrupted, UserError
+from fader.interruption import interruptions
 from fader.training import loop
 from fader.training.checkpoints import checkpoints
 from fader.training.choice import choose, show_candidates
 from fader.training.classifier import save_classifier, train_classifier
-from fader.training.interruption import interruptions
 from fader.training.loop import train
 from fader.training.records import read_records
 from fader.training.run import open_run

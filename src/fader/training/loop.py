@@ -20,6 +20,7 @@ from fader.devices import find_device
 from fader.errors import Interrupted, UserError
 from fader.files import replacing
 from fader.images import save_picture, to_pixels
+from fader.interruption import Interruption, interruptions
 from fader.model import load
 from fader.networks.autoencoder import AutoEncoder
 from fader.networks.weights import save_weights
@@ -34,7 +35,6 @@ from fader.training.checkpoints import (
     save_checkpoint,
 )
 from fader.training.classifier import Classifier
-from fader.training.interruption import Interruption, interruptions
 from fader.training.records import Records, Window, read_records
 from fader.training.run import Run, create_or_continue
 from fader.training.sampling import Sampler, balancing_weights
