@@ -251,7 +251,7 @@ def test_values_that_do_not_go_together_are_refused(
         ),
         (
             "swap m a.png b.png -o o.png --attributes A B --together --separate s --device cpu --overwrite",
-            "fader.editing.swap",
+            "fader.editing.figure.swap",
             (
                 (
                     Path("m"),
@@ -271,7 +271,7 @@ def test_values_that_do_not_go_together_are_refused(
         ),
         (
             "slide m --dataset d --split valid --count 3 --attribute A --from -0.5 --to 1.5 --steps 4 --gif -o o.png",
-            "fader.editing.slide",
+            "fader.editing.figure.slide",
             (
                 (
                     Path("m"),

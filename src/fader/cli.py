@@ -358,10 +358,10 @@ def swap(
         split: Which of its splits.
         count: How many of its pictures.
     """
-    from fader import editing
+    from fader.editing import figure
 
     _print_paths(
-        editing.swap(model, pictures, output, attributes, together, separate, dataset, split, count, device, overwrite)
+        figure.swap(model, pictures, output, attributes, together, separate, dataset, split, count, device, overwrite)
     )
 
 
@@ -397,10 +397,10 @@ def slide(
         split: Which of its splits.
         count: How many of its pictures.
     """
-    from fader import editing
+    from fader.editing import figure
 
     _print_paths(
-        editing.slide(
+        figure.slide(
             model,
             pictures,
             output,

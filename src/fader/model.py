@@ -96,16 +96,19 @@ class Model:
         if not given:
             raise UserError("There is no picture to encode; give one at least.")
         arrays = np.stack([self.frame(picture, _name(picture, i)) for i, picture in enumerate(given)])
-        return self.encode_framed(arrays, values, one)
+        return self.encode_framed(arrays, self._known(values, len(given)), one)
 
     def encode_framed(
         self,
         arrays: np.ndarray,
-        values: Labels = None,
+        known: np.ndarray | None = None,
         one: bool = False,
     ) -> Faces:
-        """Encode pictures that are as `frame` returns them: uint8, N x S x S x C. With `one`, a picture by itself."""
-        labels = torch.from_numpy(self._known(values, len(arrays)))
+        """Encode pictures that are as `frame` returns them: uint8, N x S x S x C. With `one`, a picture by itself.
+
+        `known` are labels, whole numbers [N, n], -1 where the model's classifier has to estimate it; by default all.
+        """
+        labels = torch.full((len(arrays), len(self.schema)), -1) if known is None else torch.tensor(known).long()
         confidences = torch.ones(labels.shape)
         unknown = labels < 0
         latents = []

@@ -262,8 +262,8 @@ class Trainer:
 
     def _draw_samples(self, epoch: int) -> None:
         chosen = self.data.indices("valid")[:SAMPLES]
-        labels = torch.from_numpy(self.data.labels[chosen][:, self.columns])
-        rows, columns = selection.swap_rows(self.result, self.data.images[chosen], labels, self.schema, self.device)
+        images, labels = self.data.images[chosen], self.data.labels[chosen][:, self.columns]
+        rows, columns = selection.swap_rows(self.result, self.run.config, self.schema, images, labels)
         path = self.run.sample(epoch)
         path.parent.mkdir(exist_ok=True)
         save_picture(figures.grid(rows, columns), path)

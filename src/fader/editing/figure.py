@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from fader import figures
 from fader.attributes import Attribute, Schema
 from fader.datasets.pictures import is_picture
 from fader.datasets.prepared import open_dataset
+from fader.edits import Edit, decode_rows, row_titles, swaps, to_swap
 from fader.errors import UserError
 from fader.files import refuse_existing
 from fader.images import picture_format, save_picture, to_array, to_picture
@@ -61,17 +59,13 @@ def swap(
     _refuse([output], files, overwrite)
     loaded = load(model, device)
     schema = loaded.schema
-    chosen = schema.select(tuple(dict.fromkeys(attributes))) if attributes else schema
-    if together and len(chosen) < 2:
-        raise UserError("Swapping together takes two attributes at least; name more, or leave out --together.")
+    swapped = to_swap(schema, attributes, together)
     names, faces = _encode(loaded, files, dataset, split, count)
-    columns = [column for attribute in chosen for column in _swapped(schema, faces.labels, attribute)]
-    if together:
-        columns.append(Column("together", chosen.names, _flipped(schema, faces.labels, chosen.names)))
-    rows = _rows(faces, columns)
-    singles = _singles(separate, names, schema, columns, rows)
+    edits = swaps(schema, faces.labels, swapped, together)
+    rows = _rows(faces, edits)
+    singles = _singles(separate, names, schema, edits, rows)
     _refuse(list(singles), files, overwrite)
-    save_picture(figures.grid(rows, _titles(columns)), output)
+    save_picture(figures.grid(rows, row_titles(edits)), output)
     _save(singles)
     return [output, *singles]
 
@@ -120,51 +114,19 @@ def slide(
         raise UserError(f"{steps:,} steps are too many to look at; take {MOST_PICTURES:,} at most.")
     values = faces.swept(attribute, start, stop, steps)
     k = schema.index(attribute)
-    columns = [Column(f"{attribute} {_shown(slid, float(v[0, k]))}", (attribute,), v) for v in values.unbind(1)]
-    rows = _rows(faces, columns)
-    singles = _singles(separate, names, schema, columns, rows)
+    edits = [Edit(f"{attribute} {_shown(slid, float(v[0, k]))}", (attribute,), v) for v in values.unbind(1)]
+    rows = _rows(faces, edits)
+    singles = _singles(separate, names, schema, edits, rows)
     _refuse(list(singles), files, overwrite)
     if figure:
-        save_picture(figures.grid(rows, _titles(columns)), figure)
+        save_picture(figures.grid(rows, row_titles(edits)), figure)
     if animation:
         frames = [
-            figures.grid([[row[0], row[2 + i]] for row in rows], ["original", columns[i].title]) for i in range(steps)
+            figures.grid([[row[0], row[2 + i]] for row in rows], ["original", edits[i].title]) for i in range(steps)
         ]
         figures.animation(frames + frames[-2:0:-1], animation)
     _save(singles)
     return [*outputs, *singles]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a figure: its title, which attributes are not the pictures' own in it, and the values [N, n]."""
-
-    title: str
-    changed: tuple[str, ...]
-    values: Tensor
-
-
-def _swapped(schema: Schema, labels: Tensor, attribute: Attribute) -> list[Column]:
-    """The column in which a binary attribute is swapped, or one column for each value of a categorical one."""
-    name = attribute.name
-    if attribute.binary:
-        return [Column(name, (name,), schema.flipped(labels, name))]
-    columns = []
-    for label, value in enumerate(attribute.values):
-        values = labels.clone()
-        values[:, schema.index(name)] = label
-        columns.append(Column(f"{name} {value}", (name,), values))
-    return columns
-
-
-def _flipped(schema: Schema, labels: Tensor, names: Sequence[str]) -> Tensor:
-    for name in names:
-        labels = schema.flipped(labels, name)
-    return labels
-
-
-def _titles(columns: Sequence[Column]) -> list[str]:
-    return ["original", "reconstruction", *(column.title for column in columns)]
 
 
 def _shown(attribute: Attribute, value: float) -> str:
@@ -172,16 +134,14 @@ def _shown(attribute: Attribute, value: float) -> str:
     return f"{round(value, 2) + 0.0:g}" if attribute.binary else attribute.values[int(value)]
 
 
-def _rows(faces: Faces, columns: Sequence[Column]) -> list[list[np.ndarray]]:
-    """A row a face: the picture, its reconstruction, then the columns."""
-    pictures = len(faces.arrays) * (2 + len(columns))
+def _rows(faces: Faces, edits: Sequence[Edit]) -> list[list[np.ndarray]]:
+    pictures = len(faces.arrays) * (2 + len(edits))
     if pictures > MOST_PICTURES:
         raise UserError(
             f"A figure of {pictures:,} pictures is too many to look at; take fewer faces or columns, for"
             f" {MOST_PICTURES:,} at most."
         )
-    values = torch.stack([faces.labels.float(), *(column.values.float() for column in columns)], dim=1)
-    return [[original, *decoded] for original, decoded in zip(faces.arrays, faces.decode(values), strict=True)]
+    return decode_rows(faces, edits)
 
 
 def _picture_files(pictures: Sequence[Path]) -> list[Path]:
@@ -239,10 +199,11 @@ def _from_dataset(model: Model, path: Path, split: str, count: int) -> tuple[lis
     data = open_dataset(path)
     chosen = data.indices(split)[:count]
     arrays = np.stack([to_array(to_picture(array), model.size, model.channels) for array in data.images[chosen]])
-    known = [name for name in model.schema.names if name in data.schema.names]
-    labels = data.labels[chosen][:, data.columns(model.schema.select(known))] if known else np.empty((len(chosen), 0))
-    values = [dict(zip(known, row, strict=True)) for row in labels.tolist()]
-    return [Path(name).stem for name in data.names[chosen].tolist()], model.encode_framed(arrays, values)
+    labels = np.full((len(chosen), len(model.schema)), -1)
+    for k, attribute in enumerate(model.schema):
+        if attribute.name in data.schema.names:
+            labels[:, k] = data.labels[chosen][:, data.columns(Schema((attribute,)))[0]]
+    return [Path(name).stem for name in data.names[chosen].tolist()], model.encode_framed(arrays, labels)
 
 
 def _refuse(outputs: Sequence[Path], inputs: Sequence[Path], overwrite: bool) -> None:
@@ -257,7 +218,7 @@ def _singles(
     folder: Path | None,
     names: Sequence[str],
     schema: Schema,
-    columns: Sequence[Column],
+    edits: Sequence[Edit],
     rows: Sequence[Sequence[np.ndarray]],
 ) -> dict[Path, np.ndarray]:
     """The single files of edited pictures and what each holds: PICTURE_ATTRIBUTE_VALUE.png."""
@@ -266,11 +227,11 @@ def _singles(
         return singles
     taken = set()
     for i, name in enumerate(names):
-        for column, array in zip(columns, rows[i][2:], strict=True):
-            changed = [(schema.index(attribute), attribute) for attribute in column.changed]
-            values = [_shown(schema.attributes[k], float(column.values[i, k])) for k, _ in changed]
-            edits = "_".join(f"{attribute}_{value}" for (_, attribute), value in zip(changed, values, strict=True))
-            stem = f"{_safe(name)}_{_safe(edits)}"
+        for edit, array in zip(edits, rows[i][2:], strict=True):
+            changed = [(schema.index(attribute), attribute) for attribute in edit.changed]
+            values = [_shown(schema.attributes[k], float(edit.values[i, k])) for k, _ in changed]
+            what = "_".join(f"{attribute}_{value}" for (_, attribute), value in zip(changed, values, strict=True))
+            stem = f"{_safe(name)}_{_safe(what)}"
             unique, number = stem, 1
             while unique.casefold() in taken:
                 number += 1

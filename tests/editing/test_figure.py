@@ -15,7 +15,7 @@ from fader.attributes import Schema
 from fader.datasets.portraits import renderer
 from fader.datasets.portraits.specification import SCHEMA as PORTRAITS
 from fader.datasets.prepared import SPLITS, DatasetWriter
-from fader.editing import slide, swap
+from fader.editing.figure import slide, swap
 from fader.errors import UserError
 from fader.images import to_picture
 from fader.model import Model, save_model
