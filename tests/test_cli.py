@@ -270,6 +270,30 @@ def test_values_that_do_not_go_together_are_refused(
             ),
         ),
         (
+            "swap m photos -o edited --set A=1 B=-0.5 x=y=z --device cpu --workers 3 --strict --overwrite",
+            "fader.editing.folder.edit_folder",
+            (
+                (
+                    Path("m"),
+                    Path("photos"),
+                    Path("edited"),
+                    {"A": "1", "B": "-0.5", "x=y": "z"},
+                    (),
+                    False,
+                    3,
+                    True,
+                    "cpu",
+                    True,
+                ),
+                {},
+            ),
+        ),
+        (
+            "swap m photos -o edited.2 --attributes A B --together",
+            "fader.editing.folder.edit_folder",
+            ((Path("m"), Path("photos"), Path("edited.2"), {}, ("A", "B"), True, None, False, "auto", False), {}),
+        ),
+        (
             "slide m --dataset d --split valid --count 3 --attribute A --from -0.5 --to 1.5 --steps 4 --gif -o o.png",
             "fader.editing.figure.slide",
             (
@@ -304,6 +328,28 @@ def test_every_option_reaches_the_api(
         captured("fader.evaluation.report.summary", returned="")
     assert cli.main(command.split()) == 0
     assert calls == [expected]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("a.png -o o.png --set A=1", "are for a whole folder"),
+        ("a.png -o o.png --workers 2", "are for a whole folder"),
+        ("a.png -o o.png --strict", "are for a whole folder"),
+        ("photos -o out --separate s", "out has no picture's ending"),
+        ("--dataset d -o out", "out has no picture's ending"),
+        ("photos more -o out", "out has no picture's ending"),
+        ("photos -o out --set A", "'A' is none"),
+        ("photos -o out --set A=1 A=2", "'A=2' is none"),
+    ],
+)
+def test_options_of_figures_and_of_folders_are_not_mixed(
+    options: str, says: str, captured: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = captured("fader.editing.figure.swap"), captured("fader.editing.folder.edit_folder")
+    assert cli.main(["swap", "m", *options.split()]) == 2
+    assert calls == ([], [])
+    assert says in capsys.readouterr().err
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import resource
 import struct
 import sys
@@ -216,6 +217,28 @@ def test_pictures_of_any_size_are_cut_to_the_centred_square_and_scaled(model: Mo
     wide = np.random.default_rng(0).integers(0, 256, (48, 81, 3), dtype=np.uint8)
     expected = to_picture(wide[:, 16:64]).resize((32, 32), Image.Resampling.LANCZOS)
     assert np.array_equal(model.frame(wide), array(expected))
+
+
+def test_an_open_file_is_a_picture(model: Model, tmp_path: Path) -> None:
+    to_picture(FACE).save(tmp_path / "face.png")
+    with (tmp_path / "face.png").open("rb") as file, io.BytesIO((tmp_path / "face.png").read_bytes()) as memory:
+        assert np.array_equal(model.encode(file).arrays[0], model.frame(FACE))
+        assert len(model.encode([memory]).values) == 1
+
+
+def test_the_fingerprint_is_of_what_decides_an_edit() -> None:
+    model = tiny_model()
+    other_framing = Framing((0, 0, 16, 16), (32, 32))
+    others = [tiny_model(seed=1), tiny_model(framing=other_framing), tiny_model(Schema.binary(["A", "B", "C"]))]
+    others += [tiny_model(with_classifier=False), tiny_model()]
+    with torch.no_grad():
+        next(others[-1].classifier.parameters()).view(-1)[0] += 1  # type: ignore[union-attr]
+    fingerprints = {one.fingerprint for one in (model, *others)}
+    assert len(fingerprints) == 6
+    same = tiny_model()
+    same.selection, same.dataset = {}, {}
+    assert same.fingerprint == model.fingerprint
+    assert re.fullmatch("[0-9a-f]{16}", model.fingerprint)
 
 
 def test_pictures_of_the_datasets_size_are_cut_as_they_were() -> None:

@@ -11,6 +11,7 @@ from fader import figures
 from fader.attributes import Attribute, Schema
 from fader.datasets.pictures import is_picture
 from fader.datasets.prepared import open_dataset
+from fader.editing.names import distinct, safe
 from fader.edits import Edit, decode_rows, row_titles, swaps, to_swap
 from fader.errors import UserError
 from fader.files import refuse_existing
@@ -20,7 +21,6 @@ from fader.progress import say
 
 UNSURE = 0.8  # A label estimated with less confidence than this is named.
 MOST_PICTURES = 5000  # In a figure: more could not be looked at, and would fill the memory.
-LONGEST_NAME = 60  # Bytes of each part of a file name; file systems take 255 in all.
 
 
 def swap(
@@ -222,29 +222,16 @@ def _singles(
     rows: Sequence[Sequence[np.ndarray]],
 ) -> dict[Path, np.ndarray]:
     """The single files of edited pictures and what each holds: PICTURE_ATTRIBUTE_VALUE.png."""
-    singles: dict[Path, np.ndarray] = {}
     if folder is None:
-        return singles
-    taken = set()
+        return {}
+    stems: list[str] = []
     for i, name in enumerate(names):
-        for edit, array in zip(edits, rows[i][2:], strict=True):
-            changed = [(schema.index(attribute), attribute) for attribute in edit.changed]
-            values = [_shown(schema.attributes[k], float(edit.values[i, k])) for k, _ in changed]
-            what = "_".join(f"{attribute}_{value}" for (_, attribute), value in zip(changed, values, strict=True))
-            stem = f"{_safe(name)}_{_safe(what)}"
-            unique, number = stem, 1
-            while unique.casefold() in taken:
-                number += 1
-                unique = f"{stem}_{number}"
-            taken.add(unique.casefold())
-            singles[folder / f"{unique}.png"] = array
-    return singles
-
-
-def _safe(name: str) -> str:
-    """A part of a file name of a name that may hold anything: letters, digits, and what is harmless in every system."""
-    name = "".join(c if c.isalnum() or c in "_-+." else "_" for c in name).lstrip(".")
-    return name.encode()[:LONGEST_NAME].decode(errors="ignore") or "_"
+        for edit in edits:
+            changed = [(one, schema.index(one)) for one in edit.changed]
+            what = "_".join(f"{one}_{_shown(schema.attributes[k], float(edit.values[i, k]))}" for one, k in changed)
+            stems.append(f"{safe(name)}_{safe(what)}")
+    arrays = [array for row in rows for array in row[2:]]
+    return {folder / f"{stem}.png": array for stem, array in zip(distinct(stems), arrays, strict=True)}
 
 
 def _save(singles: dict[Path, np.ndarray]) -> None:
