@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from fader.errors import UserError
-from fader.parallel import in_order, map_in_order, share, threads
+from fader.parallel import in_order, map_in_order, rank_and_count, threads
 
 
 def square(number: int) -> tuple[int, int]:
@@ -98,7 +98,7 @@ def test_the_share_is_what_torchrun_says(
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
-    assert share() == expected
+    assert rank_and_count() == expected
 
 
 @pytest.mark.parametrize(("rank", "world"), [("3", "3"), ("-1", "3"), ("1", ""), ("one", "two"), ("1", None)])
@@ -110,4 +110,4 @@ def test_a_share_that_makes_no_sense_is_a_sentence(
     if world is not None:
         monkeypatch.setenv("WORLD_SIZE", world)
     with pytest.raises(UserError, match=f"RANK is {rank}"):
-        share()
+        rank_and_count()

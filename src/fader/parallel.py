@@ -74,7 +74,7 @@ def threads(count: int) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def share() -> tuple[int, int]:
+def rank_and_count() -> tuple[int, int]:
     """Which of how many processes this one is, from 0, as torchrun says (RANK, WORLD_SIZE); (0, 1) without it.
 
     Raises UserError if the two make no sense.

@@ -29,7 +29,7 @@ from fader.errors import Interrupted, UserError
 from fader.images import save_picture, to_picture
 from fader.interruption import Interruption, interruptions
 from fader.model import Faces, Model, Value, load
-from fader.parallel import in_order, processors, share, threads
+from fader.parallel import in_order, processors, rank_and_count, threads
 from fader.progress import progress
 
 BATCH = 64  # Pictures that the network is given at once; fewer where they are large, or their edits many.
@@ -72,7 +72,7 @@ def edit_folder(
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; it has to be at least 1.")
-    number, count = share()
+    number, count = rank_and_count()
     if overwrite and count > 1:
         raise UserError(f"{output}: several processes cannot overwrite it together; delete it first.")
     _check_paths(model, pictures, output)
