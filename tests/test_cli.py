@@ -16,6 +16,7 @@ import pytest
 
 from fader import cli
 from fader.config import PRESETS, ClassifierConfig, Config, configure
+from fader.editing.figure import Selection
 from fader.errors import Interrupted, UserError
 
 VERBS = (
@@ -260,9 +261,6 @@ def test_values_that_do_not_go_together_are_refused(
                     ("A", "B"),
                     True,
                     Path("s"),
-                    None,
-                    "test",
-                    10,
                     "cpu",
                     True,
                 ),
@@ -299,7 +297,7 @@ def test_values_that_do_not_go_together_are_refused(
             (
                 (
                     Path("m"),
-                    (),
+                    Selection(Path("d"), "valid", 3),
                     Path("o.png"),
                     "A",
                     -0.5,
@@ -307,9 +305,6 @@ def test_values_that_do_not_go_together_are_refused(
                     4,
                     True,
                     None,
-                    Path("d"),
-                    "valid",
-                    3,
                     "auto",
                     False,
                 ),
@@ -339,6 +334,8 @@ def test_every_option_reaches_the_api(
         ("photos -o out --separate s", "out has no picture's ending"),
         ("--dataset d -o out", "out has no picture's ending"),
         ("photos more -o out", "out has no picture's ending"),
+        ("-o o.png", "one of the two"),
+        ("a.png --dataset d -o o.png", "one of the two"),
         ("photos -o out --set A", "'A' is none"),
         ("photos -o out --set A=1 A=2", "'A=2' is none"),
     ],

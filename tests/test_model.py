@@ -30,6 +30,7 @@ from fader.errors import UserError
 from fader.images import Framing, from_pixels, to_array, to_picture, to_pixels
 from fader.model import Faces, Model, Picture, load, model_card, save_model
 from tests.models import SCHEMA, tiny_model
+from tests.refusals import refusal
 
 FACES = np.stack([portrait(i, 32) for i in range(5)])
 FACE = FACES[3]
@@ -44,16 +45,6 @@ def model() -> Model:
 def folder(model: Model, tmp_path: Path) -> Path:
     save_model(model, tmp_path / "model")
     return tmp_path / "model"
-
-
-def refusal(call: Callable[[], Any]) -> str:
-    """The message of the UserError that a call raises: one sentence on one line."""
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert message.endswith(".")
-    assert "\n" not in message
-    return message
 
 
 def array(image: Image.Image) -> np.ndarray:

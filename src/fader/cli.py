@@ -372,11 +372,8 @@ def swap(
             raise UserError("--set, --workers and --strict are for a whole folder: name a folder as the output.")
         from fader.editing import figure
 
-        _print_paths(
-            figure.swap(
-                model, pictures, output, attributes, together, separate, dataset, split, count, device, overwrite
-            )
-        )
+        shown = _to_show(pictures, dataset, split, count)
+        _print_paths(figure.swap(model, shown, output, attributes, together, separate, device, overwrite))
     else:
         if separate or dataset or len(pictures) != 1:
             raise UserError(
@@ -427,24 +424,8 @@ def slide(
     """
     from fader.editing import figure
 
-    _print_paths(
-        figure.slide(
-            model,
-            pictures,
-            output,
-            attribute,
-            start,
-            stop,
-            steps,
-            gif,
-            separate,
-            dataset,
-            split,
-            count,
-            device,
-            overwrite,
-        )
-    )
+    shown = _to_show(pictures, dataset, split, count)
+    _print_paths(figure.slide(model, shown, output, attribute, start, stop, steps, gif, separate, device, overwrite))
 
 
 def info(folder: Annotated[Positional[Path], arg(metavar="FOLDER")], verify: Flag = False) -> None:
@@ -487,6 +468,15 @@ def _preset(arguments: Sequence[str]) -> str:
     parser.add_argument("--preset", nargs="?")
     given: str | None = parser.parse_known_args(arguments)[0].preset
     return given if given in PRESETS else DEFAULT_PRESET
+
+
+def _to_show(pictures: Sequence[Path], dataset: Path | None, split: str, count: int) -> Any:
+    """What a figure is of: picture files, or a selection of a dataset."""
+    from fader.editing.figure import Selection
+
+    if bool(pictures) == (dataset is not None):
+        raise UserError("Give pictures, or --dataset with a prepared dataset to take them from: one of the two.")
+    return Selection(dataset, split, count) if dataset else pictures
 
 
 def _assignments(texts: Sequence[str]) -> dict[str, str]:

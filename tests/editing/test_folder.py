@@ -25,26 +25,15 @@ from fader.attributes import Schema
 from fader.datasets.portraits import renderer
 from fader.editing import folder as editing
 from fader.editing.folder import edit_folder
-from fader.errors import Interrupted, UserError
+from fader.errors import Interrupted
 from fader.files import read_json
 from fader.images import save_picture, to_picture
 from fader.model import Faces, Model, save_model
 from tests.models import tiny_model
+from tests.refusals import refusal
 
 GPS = 0x8825
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return tiny_model()
-
-
-@pytest.fixture(scope="module")
-def folder(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("editing") / "model"
-    save_model(model, path)
-    return path
 
 
 @pytest.fixture
@@ -96,15 +85,6 @@ def shows(path: Path, picture: Image.Image) -> bool:
     with Image.open(path) as image:
         one, other = np.asarray(image).astype(int), np.asarray(picture).astype(int)
     return one.shape == other.shape and np.abs(one - other).max() <= 1
-
-
-def refusal(call: Callable[[], Any]) -> str:
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert message.endswith(".")
-    assert "\n" not in message
-    return message
 
 
 # --- What is written --------------------------------------------------------------------------------------------------

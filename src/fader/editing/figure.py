@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,23 @@ UNSURE = 0.8  # A label estimated with less confidence than this is named.
 MOST_PICTURES = 5000  # In a figure: more could not be looked at, and would fill the memory.
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Pictures of a prepared dataset, which come with their true labels."""
+
+    dataset: Path
+    split: str = "test"
+    count: int = 10
+    """How many, from the first of the split on."""
+
+
 def swap(
     model: Path,
-    pictures: Sequence[Path],
+    pictures: Sequence[Path] | Selection,
     output: Path,
     attributes: Sequence[str] = (),
     together: bool = False,
     separate: Path | None = None,
-    dataset: Path | None = None,
-    split: str = "test",
-    count: int = 10,
     device: str = "auto",
     overwrite: bool = False,
 ) -> list[Path]:
@@ -40,27 +48,24 @@ def swap(
 
     Args:
         model: A model folder or a run folder.
-        pictures: Picture files of any size, and folders of such; none with `dataset`.
+        pictures: Picture files of any size, and folders of such; or a selection of a prepared dataset.
         output: The figure to write.
         attributes: What to swap; by default all that the model has. One of more than two values has a column for each.
         together: Add a column with all of these attributes swapped at once (figure 4).
         separate: A folder to write every edited picture to by itself as well, named by picture, attribute and value.
-        dataset: A prepared dataset to take pictures and their true labels from.
-        split: Which of its splits.
-        count: How many of its pictures, from the first on.
         device: "auto", "cpu", "cuda", ...
         overwrite: Whether files to be written may be there already.
 
-    Labels of pictures are estimated by the model's classifier. Returns the files written. Raises UserError, with
+    Labels of picture files are estimated by the model's classifier. Returns the files written. Raises UserError, with
     nothing written, on unusable input and where a file to be written exists or is itself one of the pictures.
     """
     picture_format(output)
-    files = _picture_files(pictures)
+    files = [] if isinstance(pictures, Selection) else _picture_files(pictures)
     _refuse([output], files, overwrite)
     loaded = load(model, device)
     schema = loaded.schema
     swapped = to_swap(schema, attributes, together)
-    names, faces = _encode(loaded, files, dataset, split, count)
+    names, faces = _encode(loaded, pictures if isinstance(pictures, Selection) else files)
     edits = swaps(schema, faces.labels, swapped, together)
     rows = _rows(faces, edits)
     singles = _singles(separate, names, schema, edits, rows)
@@ -72,7 +77,7 @@ def swap(
 
 def slide(
     model: Path,
-    pictures: Sequence[Path],
+    pictures: Sequence[Path] | Selection,
     output: Path,
     attribute: str,
     start: float = -1.0,
@@ -80,9 +85,6 @@ def slide(
     steps: int = 10,
     gif: bool = False,
     separate: Path | None = None,
-    dataset: Path | None = None,
-    split: str = "test",
-    count: int = 10,
     device: str = "auto",
     overwrite: bool = False,
 ) -> list[Path]:
@@ -99,7 +101,7 @@ def slide(
     The other arguments, what is returned and the errors are those of `swap`.
     """
     picture_format(output)
-    files = _picture_files(pictures)
+    files = [] if isinstance(pictures, Selection) else _picture_files(pictures)
     figure = None if output.suffix.lower() == ".gif" else output
     animation = output.with_suffix(".gif") if figure and gif else None if figure else output
     outputs = [path for path in (figure, animation) if path]
@@ -109,7 +111,7 @@ def slide(
     slid = schema.attributes[schema.index(attribute)]
     if not slid.binary:
         raise UserError(f"{attribute} is a switch between {', '.join(slid.values)}; fader swap shows each of them.")
-    names, faces = _encode(loaded, files, dataset, split, count)
+    names, faces = _encode(loaded, pictures if isinstance(pictures, Selection) else files)
     if steps > MOST_PICTURES:
         raise UserError(f"{steps:,} steps are too many to look at; take {MOST_PICTURES:,} at most.")
     values = faces.swept(attribute, start, stop, steps)
@@ -162,13 +164,12 @@ def _picture_files(pictures: Sequence[Path]) -> list[Path]:
     return files
 
 
-def _encode(
-    model: Model, files: Sequence[Path], dataset: Path | None, split: str, count: int
-) -> tuple[list[str], Faces]:
+def _encode(model: Model, pictures: Sequence[Path] | Selection) -> tuple[list[str], Faces]:
     """The names of the pictures, from files or from a dataset, and the pictures encoded."""
-    if bool(files) == (dataset is not None):
-        raise UserError("Give pictures, or --dataset with a prepared dataset to take them from: one of the two.")
-    names, faces = _from_files(model, files) if dataset is None else _from_dataset(model, dataset, split, count)
+    if isinstance(pictures, Selection):
+        names, faces = _from_dataset(model, pictures)
+    else:
+        names, faces = _from_files(model, pictures)
     for i, name in enumerate(names):
         unsure = [
             f"{attribute.name} ({attribute.values[faces.labels[i, k]]}, {faces.confidences[i, k]:.0%})"
@@ -193,11 +194,11 @@ def _from_files(model: Model, files: Sequence[Path]) -> tuple[list[str], Faces]:
     return names, model.encode_framed(np.stack(arrays))
 
 
-def _from_dataset(model: Model, path: Path, split: str, count: int) -> tuple[list[str], Faces]:
-    if count < 1:
-        raise UserError(f"A count of {count} leaves no picture; give 1 at least.")
-    data = open_dataset(path)
-    chosen = data.indices(split)[:count]
+def _from_dataset(model: Model, selection: Selection) -> tuple[list[str], Faces]:
+    if selection.count < 1:
+        raise UserError(f"A count of {selection.count} leaves no picture; give 1 at least.")
+    data = open_dataset(selection.dataset)
+    chosen = data.indices(selection.split)[: selection.count]
     arrays = np.stack([to_array(to_picture(array), model.size, model.channels) for array in data.images[chosen]])
     labels = np.full((len(chosen), len(model.schema)), -1)
     for k, attribute in enumerate(model.schema):
