@@ -200,8 +200,13 @@ def test_memory_does_not_grow_with_the_pictures(
         watch("out", arrays, len(arrays))
         return arrays
 
+    def slow_save(*args: Any) -> None:  # The network must not run ahead of it.
+        time.sleep(0.002)
+        save_picture(*args)
+
     monkeypatch.setattr(Model, "frame", watched_frame)
     monkeypatch.setattr(Faces, "decode", watched_decode)
+    monkeypatch.setattr(editing, "save_picture", slow_save)
     edit_folder(folder, many, tmp_path / "out", workers=2)
     assert len(written(tmp_path / "out")) == 40 * 5
     assert alive == {"in": 0, "out": 0}
@@ -213,31 +218,37 @@ def test_memory_does_not_grow_with_the_pictures(
 def test_decoding_and_encoding_go_on_while_the_network_works(
     folder: Path, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_batches: None
 ) -> None:
-    """The network waits for the next batch to be decoded, and the one before to be written: they must not need it."""
+    """The network waits until the next batch is decoded and the one before written; the last picture of that is only
+    written when the network has begun. Done one after the other, this would wait for ever."""
     read, wrote, batches = [], [], 0
     frame, encode = Model.frame, Model.encode_framed
+
+    def wait_for(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, "they wait for each other"
+            time.sleep(0.001)
 
     def noted_frame(self: Model, picture: Any, name: Any) -> np.ndarray:
         read.append(name)
         return frame(self, picture, name)
 
-    def noted_save(*args: Any) -> None:
-        save_picture(*args)
-        wrote.append(args)
+    def noted_save(image: Image.Image, path: Path) -> None:
+        batch, position = divmod(int(path.stem), 4)
+        wait_for(lambda: position < 3 or batches >= min(batch + 2, 10))
+        save_picture(image, path)
+        wrote.append(path)
 
     def patient_encode(self: Model, arrays: np.ndarray) -> Faces:
         nonlocal batches
         batches += 1
-        deadline = time.monotonic() + 20
-        while len(read) < min(40, 4 * batches + 4) or len(wrote) < 4 * (batches - 1):
-            assert time.monotonic() < deadline, "nothing is done beside the network"
-            time.sleep(0.001)
+        wait_for(lambda: len(read) >= min(40, 4 * batches + 4) and len(wrote) >= 4 * (batches - 1))
         return encode(self, arrays)
 
     monkeypatch.setattr(Model, "frame", noted_frame)
     monkeypatch.setattr(editing, "save_picture", noted_save)
     monkeypatch.setattr(Model, "encode_framed", patient_encode)
-    edit_folder(folder, many, tmp_path / "out", {"Smiling": 1}, workers=1)
+    edit_folder(folder, many, tmp_path / "out", {"Smiling": 1}, workers=2)
     assert batches == 10
     assert len(written(tmp_path / "out")) == 40
 
