@@ -359,7 +359,7 @@ def swap(
         output: The figure or the folder to write.
         attributes: What to swap.
         together: Swap all of these attributes at once as well (figure 4).
-        values: Of a whole folder: set these attributes in all pictures, instead of swapping; 0 is absent, 1 is present.
+        values: Of a whole folder: set these attributes in every picture, instead of swapping; 0 absent, 1 present.
         separate: A folder to write every edited picture of a figure to by itself.
         dataset: Take pictures and their true labels from this dataset.
         split: Which of its splits.

@@ -53,8 +53,10 @@ def map_in_order(
 def in_order(
     pool: Executor, function: Callable[[Item], Result], items: Iterable[Item], most: int
 ) -> Generator[Result, None, None]:
-    """`function` of each item, in order, computed by `pool`. `most` items, which are taken as they are needed, are
-    under way or done and not yet asked for, at any time."""
+    """`function` of each item, in order, computed by `pool`.
+
+    Items are taken as they are needed: at most `most` are under way, or done and not yet asked for, at any time.
+    """
     under_way: deque[Future[Result]] = deque()
     for item in items:
         under_way.append(pool.submit(function, item))

@@ -527,3 +527,6 @@ def test_a_folder_of_another_version_or_damaged_is_refused(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "edits.json").write_text(header)
     assert says in refusal(lambda: edit_folder(folder, pictures, tmp_path / "out"))
+    if "version" not in header:  # It is somebody else's, and stays in any case.
+        assert says in refusal(lambda: edit_folder(folder, pictures, tmp_path / "out", overwrite=True))
+    assert contents(tmp_path / "out") == {"edits.json": header.encode()}

@@ -34,9 +34,11 @@ def open_output(output: Path, model: str, edit: dict[str, Any], overwrite: bool)
     header = {"format": FORMAT, "version": VERSION, "model": model, "edit": edit}
     if used and not (output / HEADER).is_file():
         raise UserError(f"{output}: it is something else (no {HEADER} in it) and is not written to; name another one.")
-    if used and not overwrite:
-        _compare(output, header)
-        return
+    if used:
+        there = _read_header(output)
+        if not overwrite:
+            _compare(output, there, header)
+            return
     try:
         if used:
             files.remove(output)
@@ -91,10 +93,16 @@ class Manifest:
         self._file.close()
 
 
-def _compare(output: Path, header: dict[str, Any]) -> None:
-    there = files.read_json(output / HEADER)
-    if not isinstance(there, dict) or there.get("format") != FORMAT:
+def _read_header(output: Path) -> dict[str, Any]:
+    """Raises UserError if it is none of a folder of edits."""
+    header = files.read_json(output / HEADER)
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise UserError(f"{output / HEADER}: this does not describe a folder of edits; name another output.")
+    return header
+
+
+def _compare(output: Path, there: dict[str, Any], header: dict[str, Any]) -> None:
+    """Raises UserError, naming the differences, if what was done there is not what the header says."""
     if there.get("version") != VERSION:
         raise UserError(
             f"{output / HEADER}: version {there.get('version')!r} is not the one that this fader reads ({VERSION});"
