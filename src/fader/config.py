@@ -6,10 +6,13 @@ Importing this module does not import torch, so that `fader --help` is instant.
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from fader.errors import UserError
+
+MOST_ERASABLE = 8192  # Numbers of a latent: their covariance takes half a gigabyte.
 
 
 def _require(condition: bool, message: str) -> None:
@@ -45,6 +48,9 @@ class NetworkConfig:
     """Skip connections from the encoder to the decoder; the discriminator then reads what the last of them carries."""
     decoder_dropout: float = 0.0
     """Dropout in the first three layers of the decoder (the paper found that it hurts)."""
+    erase: bool = False
+    """Take out of the trained encoder's latent, in closed form, what a linear reader could still tell of the
+    attributes (LEACE)."""
 
     def __post_init__(self) -> None:
         _require(
@@ -67,6 +73,13 @@ class NetworkConfig:
             f"instance norm has nothing to average over a latent of side 1; use at most {most - 1} layers.",
         )
         _require(0 <= self.decoder_dropout < 1, f"decoder_dropout is {self.decoder_dropout}; it has to be in [0, 1).")
+        _require(not (self.erase and self.skips), "erase is for a latent without skip connections; leave out one.")
+        features = math.prod(self.latent_shape)
+        _require(
+            not self.erase or features <= MOST_ERASABLE,
+            f"erase is for a latent of at most {MOST_ERASABLE:,} numbers; this one has {features:,}: more layers make"
+            " it smaller.",
+        )
 
     @property
     def encoder_widths(self) -> list[int]:
@@ -258,7 +271,7 @@ PRESETS = {
     ),
     # 64 pixels on a CPU, found by experiment: docs/experiments.md.
     "small": Config(
-        network=NetworkConfig(size=64, layers=5, width=24, max_width=192),
+        network=NetworkConfig(size=64, layers=5, width=24, max_width=192, erase=True),
         discriminator=DiscriminatorConfig(discriminator_width=256, discriminator_hidden=256),
         training=TrainingConfig(
             steps=8_000,

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fader.attributes import Attribute, Schema
 from fader.config import PRESETS, ClassifierConfig, DiscriminatorConfig, NetworkConfig
-from fader.networks.autoencoder import AutoEncoder
+from fader.networks.autoencoder import AutoEncoder, DecoderLayer, upsample
+from fader.networks.blocks import double, halve
 from fader.networks.classifier import make_classifier
 from fader.networks.discriminators import LatentDiscriminator, PatchDiscriminator
 
@@ -140,18 +141,16 @@ def test_the_code_reaches_every_decoder_layer(upsampling: Any, skips: int) -> No
     torch.manual_seed(0)
     config = NetworkConfig(size=32, layers=4, width=8, upsampling=upsampling, skips=skips)
     network = AutoEncoder(config, THREE.code_size).eval()
-    latent = network.encoder(torch.rand(1, 3, 32, 32))
     code = THREE.code(torch.tensor([[0, 1, 0]]))
-    for position in range(config.layers):
-        seen: list[Tensor] = []
-        handle = network.decoder.layers[position].register_forward_pre_hook(
-            lambda module, inputs, seen=seen: seen.append(inputs[0])
-        )
-        network.decoder(latent, code)
-        handle.remove()
-        # The last channels are the code, each constant over the whole map.
-        tail = seen[0][0, -THREE.code_size :]
-        torch.testing.assert_close(tail, code[0][:, None, None].expand_as(tail))
+    network(torch.rand(1, 3, 32, 32), code).square().sum().backward()
+    for layer in network.decoder.layers:
+        assert isinstance(layer, DecoderLayer)
+        (convolution,) = (module for module in layer if isinstance(module, nn.Conv2d | nn.ConvTranspose2d))
+        assert convolution.weight.grad is not None
+        gradient = convolution.weight.grad.movedim(0 if upsampling == "transposed" else 1, 0)
+        # The last inputs are the code's: a weight is felt exactly where its channel is 1 and not 0.
+        felt = gradient[-THREE.code_size :].flatten(1).any(dim=1)
+        assert felt.tolist() == code[0].bool().tolist()
 
 
 @pytest.mark.parametrize(
@@ -222,3 +221,33 @@ def test_classifiers(architecture: Any, size: int, channels: int) -> None:
     config = ClassifierConfig(architecture=architecture, width=8, max_width=32, hidden=16)
     network = make_classifier(config, size, channels, THREE)
     assert network(torch.zeros(2, channels, size, size)).shape == (2, THREE.code_size)
+
+
+@pytest.mark.parametrize("kind", ["transposed", "nearest", "pixelshuffle"])
+@pytest.mark.parametrize("side", [1, 2, 4, 8])
+def test_the_code_is_convolved_as_if_its_channels_were_there(kind: str, side: int) -> None:
+    torch.manual_seed(0)
+    layer = DecoderLayer(upsample(kind, 5 + 4, 6)).double()
+    features = torch.randn(3, 5, side, side, dtype=torch.float64, requires_grad=True)
+    code = torch.rand(3, 4, dtype=torch.float64, requires_grad=True)
+    parameters = [features, code, *layer.parameters()]
+    appended = torch.cat([features, code[:, :, None, None].expand(-1, -1, side, side)], dim=1)
+    literal = nn.Sequential(*layer)(appended)
+    output = layer(features, code)
+    torch.testing.assert_close(output, literal)
+    weights = torch.randn_like(literal)
+    gradients = torch.autograd.grad((output * weights).sum(), parameters)
+    torch.testing.assert_close(gradients, torch.autograd.grad((literal * weights).sum(), parameters))
+
+
+@pytest.mark.parametrize("side", [1, 2, 4])
+def test_small_maps_as_matrix_products_are_the_convolutions(side: int) -> None:
+    torch.manual_seed(0)
+    fine = torch.randn(3, 5, 2 * side, 2 * side, dtype=torch.float64)
+    coarse = torch.randn(3, 5, side, side, dtype=torch.float64)
+    down, up = torch.randn(6, 5, 4, 4, dtype=torch.float64), torch.randn(5, 6, 4, 4, dtype=torch.float64)
+    bias = torch.randn(6, dtype=torch.float64)
+    for b in (bias, None):
+        torch.testing.assert_close(halve(fine, down, b), nn.functional.conv2d(fine, down, b, stride=2, padding=1))
+    expected = nn.functional.conv_transpose2d(coarse, up, stride=2, padding=1)
+    torch.testing.assert_close(double(coarse, up), expected)

@@ -66,8 +66,11 @@ class PreparedDataset:
         # To another process travels where it is, not the pictures.
         return open_dataset, (self.path,)
 
-    def indices(self, split: str) -> np.ndarray:
-        """Which pictures belong to a split, int64. Raises UserError if there is no such split or it is empty."""
+    def indices(self, split: str, most: int | None = None) -> np.ndarray:
+        """Which pictures belong to a split, int64; of more than `most`, so many, evenly spaced.
+
+        Raises UserError if there is no such split or it is empty.
+        """
         if split not in SPLITS:
             raise UserError(f"There is no split {split!r}; there are {', '.join(SPLITS)}.")
         found = np.flatnonzero(self.splits == SPLITS.index(split))
@@ -76,6 +79,8 @@ class PreparedDataset:
             raise UserError(
                 f"{self.path}: no picture is in split {split!r}; there are pictures in {', '.join(filled)}."
             )
+        if most is not None and len(found) > most:
+            found = found[np.linspace(0, len(found) - 1, most).round().astype(np.int64)]
         return found
 
     def columns(self, schema: Schema) -> list[int]:

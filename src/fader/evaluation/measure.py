@@ -101,11 +101,11 @@ def look_at_training(model: EditingModel, dataset: PreparedDataset, device: torc
 
     Raises UserError if the dataset has no training pictures or lacks an attribute of the model.
     """
-    indices = dataset.indices("train")
-    labels = dataset.labels[indices][:, dataset.columns(model.schema)]
+    columns = dataset.columns(model.schema)
+    labels = dataset.labels[dataset.indices("train")][:, columns]
     shares = [np.bincount(labels[:, k], minlength=len(a.values)) / len(labels) for k, a in enumerate(model.schema)]
-    chosen = np.linspace(0, len(indices) - 1, min(len(indices), TRAINING_PICTURES)).round().astype(np.int64)
-    indices, labels = indices[chosen], labels[chosen]
+    indices = dataset.indices("train", TRAINING_PICTURES)
+    labels = dataset.labels[indices][:, columns]
     total = torch.zeros(model.channels, model.size, model.size, dtype=torch.float64)
     features = np.empty((0, 0), dtype=np.float32)
     filled = 0

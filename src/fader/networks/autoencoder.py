@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from functools import partial
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fader.config import NetworkConfig
-from fader.networks.blocks import convolve, make_norm
+from fader.networks.blocks import convolve, double, make_norm
+from fader.networks.erasure import LinearErasure
 
 Latent = tuple[Tensor, ...]
 """What the encoder hands on: the latent z, [B, C, s, s], and behind it one feature map for each skip connection, deep
@@ -18,17 +24,19 @@ DROPOUT_LAYERS = 3  # Decoder dropout acts in "the first layers of the decoder",
 class Encoder(nn.Module):
     """E: pixels [B, C, S, S] in [-1, 1] to the latent; C16-C32-C64-C128-C256-C512-C512 in the preset `paper`."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, code_size: int) -> None:
         super().__init__()
         self.layers = convolve(config.channels, config.encoder_widths, config.norm, norm_first=False)
         self.skips = config.skips
+        self.erasure = LinearErasure(math.prod(config.latent_shape), code_size) if config.erase else None
 
     def forward(self, pixels: Tensor) -> Latent:
         features = []
         for layer in self.layers:
             pixels = layer(pixels)
             features.append(pixels)
-        return tuple(features[::-1][: self.skips + 1])
+        latent = tuple(features[::-1][: self.skips + 1])
+        return latent if self.erasure is None else (self.erasure(latent[0]),)
 
 
 class Decoder(nn.Module):
@@ -46,23 +54,67 @@ class Decoder(nn.Module):
         for i in range(config.layers):
             # A skip connection brings the encoder's feature map of the same side, which has as many channels.
             skipped = inputs[i] if 1 <= i <= config.skips else 0
-            layers: list[nn.Module] = upsample(config.upsampling, inputs[i] + skipped + code_size, outputs[i])
+            layers = upsample(config.upsampling, inputs[i] + skipped + code_size, outputs[i])
             if i < config.layers - 1:
                 layers += [make_norm(config.norm, outputs[i]), nn.ReLU(inplace=True)]
                 if config.decoder_dropout and i < DROPOUT_LAYERS:
                     layers.append(nn.Dropout(config.decoder_dropout))
             else:
                 layers.append(nn.Tanh())
-            self.layers.append(nn.Sequential(*layers))
+            self.layers.append(DecoderLayer(layers))
 
     def forward(self, latent: Latent, code: Tensor) -> Tensor:
-        pixels = latent[0]
+        features = latent[0]
+        code = code.to(features.dtype)
         for i, layer in enumerate(self.layers):
-            parts = [pixels, code[:, :, None, None].to(pixels.dtype).expand(-1, -1, *pixels.shape[2:])]
             if 1 <= i < len(latent):
-                parts.insert(1, latent[i])
-            pixels = layer(torch.cat(parts, dim=1))
-        return pixels
+                features = torch.cat([features, latent[i]], dim=1)
+            features = layer(features, code)
+        return features
+
+
+class DecoderLayer(nn.ModuleList):
+    """A layer of the decoder: modules one after the other, the convolution with the code appended to its input."""
+
+    def forward(self, features: Tensor, code: Tensor) -> Tensor:
+        for module in self:
+            if isinstance(module, nn.ConvTranspose2d | nn.Conv2d):
+                features = convolve_with_code(module, features, code)
+            else:
+                features = module(features)
+        return features
+
+
+def convolve_with_code(convolution: nn.Conv2d | nn.ConvTranspose2d, features: Tensor, code: Tensor) -> Tensor:
+    """What the convolution makes of features [B, C, s, s] with a code [B, m] appended as m constant channels.
+
+    The channels are never made: a constant map's convolution is the same everywhere but at the border (and, where the
+    convolution doubles the side, alternates), so the smallest map that shows all of it is convolved, and what came out
+    is repeated. The cost hardly depends on m.
+    """
+    operation: Callable[[Tensor, Tensor], Tensor]
+    if isinstance(convolution, nn.ConvTranspose2d):
+        operation, dim, smallest = double, 0, 2
+    else:
+        operation, dim, smallest = partial(F.conv2d, padding=1), 1, 3
+    of_features, of_code = convolution.weight.split([features.shape[1], code.shape[1]], dim)
+    convolved = operation(features, of_features)
+    side = min(smallest, features.shape[2])
+    response = operation(code[:, :, None, None].expand(-1, -1, side, side), of_code)
+    for dim in (3, 2):
+        response = _repeat_interior(response, dim, convolved.shape[dim])
+    return convolved + response
+
+
+def _repeat_interior(pattern: Tensor, dim: int, size: int) -> Tensor:
+    """All but the first and last entries along a dimension repeated, until there are `size`."""
+    if pattern.shape[dim] == size:
+        return pattern
+    interior = pattern.shape[dim] - 2
+    first, repeated, last = pattern.split([1, interior, 1], dim)
+    times = [1] * pattern.ndim
+    times[dim] = (size - 2) // interior
+    return torch.cat([first, repeated.repeat(times), last], dim)
 
 
 def upsample(kind: str, in_channels: int, out_channels: int) -> list[nn.Module]:
@@ -85,7 +137,7 @@ class AutoEncoder(nn.Module):
 
     def __init__(self, config: NetworkConfig, code_size: int) -> None:
         super().__init__()
-        self.encoder = Encoder(config)
+        self.encoder = Encoder(config, code_size)
         self.decoder = Decoder(config, code_size)
 
     def forward(self, pixels: Tensor, code: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 Norm = Literal["batch", "instance"]
 
@@ -19,9 +20,48 @@ def make_norm(kind: Norm, channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.InstanceNorm2d(channels, affine=True)
 
 
+SMALL_SIDE = 2
+"""On a CPU, a convolution between maps of this side and twice it is a matrix product, which is several times faster
+(docs/performance.md)."""
+
+
+def halve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The 4x4 convolution of stride 2 and padding 1: [B, C, 2s, 2s] to [B, K, s, s], for a weight [K, C, 4, 4]."""
+    side = features.shape[2] // 2
+    if side > SMALL_SIDE or features.device.type != "cpu" or features.shape[2] != features.shape[3]:
+        return F.conv2d(features, weight, bias, stride=2, padding=1)
+    if side == 1:  # All but the middle of the kernel lies on the padding.
+        return F.linear(features.flatten(1), weight[:, :, 1:3, 1:3].flatten(1), bias)[:, :, None, None]
+    patches = F.unfold(features, kernel_size=4, stride=2, padding=1)  # [B, C * 16, s * s]
+    convolved = (weight.flatten(1) @ patches).unflatten(2, (side, side))
+    return convolved if bias is None else convolved + bias[:, None, None]
+
+
+def double(features: Tensor, weight: Tensor) -> Tensor:
+    """The transposed 4x4 convolution of stride 2 and padding 1: [B, C, s, s] to [B, K, 2s, 2s], for [C, K, 4, 4]."""
+    side = features.shape[2]
+    if side > SMALL_SIDE or features.device.type != "cpu" or side != features.shape[3]:
+        return F.conv_transpose2d(features, weight, stride=2, padding=1)
+    if side == 1:
+        middle = weight[:, :, 1:3, 1:3]
+        return (features.flatten(1) @ middle.flatten(1)).unflatten(1, middle.shape[1:])
+    patches = weight.flatten(1).T @ features.flatten(2)  # [B, K * 16, s * s]
+    return F.fold(patches, 2 * side, kernel_size=4, stride=2, padding=1)
+
+
+class Halving(nn.Conv2d):
+    """4x4 convolution of stride 2 that halves the side."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=4, stride=2, padding=1)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return halve(input, self.weight, self.bias)
+
+
 def downsample(in_channels: int, out_channels: int, norm: Norm | None = "batch", dropout: float = 0.0) -> nn.Sequential:
     """C_k of the encoder: 4x4 convolution of stride 2 (halves the side), norm, leaky ReLU 0.2; dropout after it."""
-    layers: list[nn.Module] = [nn.Conv2d(in_channels, out_channels, kernel_size=4, stride=2, padding=1)]
+    layers: list[nn.Module] = [Halving(in_channels, out_channels)]
     if norm:
         layers.append(make_norm(norm, out_channels))
     layers.append(nn.LeakyReLU(0.2, inplace=True))

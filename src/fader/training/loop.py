@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ from fader.training.step import Players, training_step
 from fader.training.transfer import transfer
 
 RECORD_EVERY = 50  # Updates between two records: only then are numbers read from the device.
+ERASURE_PICTURES = 20_000  # Training pictures that an erasure is fitted to, at most.
 SAMPLES = 8  # Validation pictures in a sample grid, the same ones every time.
 
 
@@ -227,11 +229,12 @@ class Trainer:
             self._select()
             return
         epoch = self.evaluation_steps.index(self.done) + 1
-        found = self._assess()
-        self._draw_samples(epoch)
         self.run.candidate(epoch).parent.mkdir(exist_ok=True)
-        with replacing(self.run.candidate(epoch)) as temporary:
-            save_weights(self.result, temporary)
+        with self._erasing():
+            found = self._assess()
+            self._draw_samples(epoch)
+            with replacing(self.run.candidate(epoch)) as temporary:
+                save_weights(self.result, temporary)
         evaluation = {"epoch": epoch, **found, "seconds": round(self.seconds, 1)}
         self.records.append("evaluation", self.done, evaluation)
         self._select()
@@ -248,6 +251,30 @@ class Trainer:
         best = selection.best(evaluations)
         if selection.chosen_epoch(self.run) != best["epoch"]:
             selection.write_model(self.run, self.data, best, by="lowest MSE within 2 points of the best swap accuracy")
+
+    @contextmanager
+    def _erasing(self) -> Iterator[None]:
+        """Erase, if that is asked for, what can be read linearly in what the encoder now makes of training pictures."""
+        encoder, erasure = self.result.encoder, self.result.encoder.erasure
+        if erasure is None:
+            yield
+            return
+        pictures = self.data.indices("train", ERASURE_PICTURES)
+
+        def pairs() -> Iterator[tuple[Tensor, Tensor]]:
+            with progress("erase", len(pictures)) as bar:
+                for start in range(0, len(pictures), selection.BATCH):
+                    chosen = pictures[start : start + selection.BATCH]
+                    labels = torch.from_numpy(self.data.labels[chosen][:, self.columns])
+                    yield encoder(to_pixels(self.data.images[chosen], self.device))[0], self.schema.code(labels)
+                    bar.advance(len(chosen))
+                    self._stop_if_interrupted()
+
+        with torch.inference_mode():
+            encoder.eval()
+            erasure.fit(pairs())
+        yield
+        erasure.reset()  # Training goes on without it, and checkpoints do not depend on when the last evaluation was.
 
     def _assess(self) -> dict[str, Any]:
         with progress("evaluate", len(self.data.indices("valid"))) as bar:

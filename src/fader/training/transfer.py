@@ -16,7 +16,7 @@ def transfer(source: AutoEncoder, source_schema: Schema, target: AutoEncoder, ta
     What the decoder learnt about an attribute's code goes along where both schemas have that attribute with the same
     values; the weights of a new attribute stay as they were initialised.
     """
-    target.encoder.load_state_dict(source.encoder.state_dict())
+    target.encoder.layers.load_state_dict(source.encoder.layers.state_dict())
     for here, there in zip(target.decoder.layers, source.decoder.layers, strict=True):
         state = there.state_dict()
         for name, module in here.named_modules():
