@@ -19,9 +19,9 @@ import torch
 
 from fader.config import ClassifierConfig, configure
 from fader.datasets.prepared import open_dataset
+from fader.interruption import Interruption
 from fader.networks.classifier import make_classifier
 from fader.training.classifier import Classifier
-from fader.training.interruption import Interruption
 from fader.training.loop import Trainer
 from fader.training.run import create_or_continue
 from fader.training.step import training_step

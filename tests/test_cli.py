@@ -16,6 +16,7 @@ import pytest
 
 from fader import cli
 from fader.config import PRESETS, ClassifierConfig, Config, configure
+from fader.editing.figure import Selection
 from fader.errors import Interrupted, UserError
 
 VERBS = (
@@ -251,7 +252,7 @@ def test_values_that_do_not_go_together_are_refused(
         ),
         (
             "swap m a.png b.png -o o.png --attributes A B --together --separate s --device cpu --overwrite",
-            "fader.editing.swap",
+            "fader.editing.figure.swap",
             (
                 (
                     Path("m"),
@@ -260,9 +261,6 @@ def test_values_that_do_not_go_together_are_refused(
                     ("A", "B"),
                     True,
                     Path("s"),
-                    None,
-                    "test",
-                    10,
                     "cpu",
                     True,
                 ),
@@ -270,12 +268,36 @@ def test_values_that_do_not_go_together_are_refused(
             ),
         ),
         (
-            "slide m --dataset d --split valid --count 3 --attribute A --from -0.5 --to 1.5 --steps 4 --gif -o o.png",
-            "fader.editing.slide",
+            "swap m photos -o edited --set A=1 B=-0.5 x=y=z --device cpu --workers 3 --strict --overwrite",
+            "fader.editing.folder.edit_folder",
             (
                 (
                     Path("m"),
+                    Path("photos"),
+                    Path("edited"),
+                    {"A": "1", "B": "-0.5", "x=y": "z"},
                     (),
+                    False,
+                    3,
+                    True,
+                    "cpu",
+                    True,
+                ),
+                {},
+            ),
+        ),
+        (
+            "swap m photos -o edited.2 --attributes A B --together",
+            "fader.editing.folder.edit_folder",
+            ((Path("m"), Path("photos"), Path("edited.2"), {}, ("A", "B"), True, None, False, "auto", False), {}),
+        ),
+        (
+            "slide m --dataset d --split valid --count 3 --attribute A --from -0.5 --to 1.5 --steps 4 --gif -o o.png",
+            "fader.editing.figure.slide",
+            (
+                (
+                    Path("m"),
+                    Selection(Path("d"), "valid", 3),
                     Path("o.png"),
                     "A",
                     -0.5,
@@ -283,9 +305,6 @@ def test_values_that_do_not_go_together_are_refused(
                     4,
                     True,
                     None,
-                    Path("d"),
-                    "valid",
-                    3,
                     "auto",
                     False,
                 ),
@@ -304,6 +323,30 @@ def test_every_option_reaches_the_api(
         captured("fader.evaluation.report.summary", returned="")
     assert cli.main(command.split()) == 0
     assert calls == [expected]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("a.png -o o.png --set A=1", "are for a whole folder"),
+        ("a.png -o o.png --workers 2", "are for a whole folder"),
+        ("a.png -o o.png --strict", "are for a whole folder"),
+        ("photos -o out --separate s", "out has no picture's ending"),
+        ("--dataset d -o out", "out has no picture's ending"),
+        ("photos more -o out", "out has no picture's ending"),
+        ("-o o.png", "one of the two"),
+        ("a.png --dataset d -o o.png", "one of the two"),
+        ("photos -o out --set A", "'A' is none"),
+        ("photos -o out --set A=1 A=2", "'A=2' is none"),
+    ],
+)
+def test_options_of_figures_and_of_folders_are_not_mixed(
+    options: str, says: str, captured: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = captured("fader.editing.figure.swap"), captured("fader.editing.folder.edit_folder")
+    assert cli.main(["swap", "m", *options.split()]) == 2
+    assert calls == ([], [])
+    assert says in capsys.readouterr().err
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

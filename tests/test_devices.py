@@ -12,6 +12,18 @@ def test_automatic_choice_works() -> None:
     assert find_device("cpu") == torch.device("cpu")
 
 
+@pytest.mark.parametrize(("rank", "expected"), [(None, 0), ("0", 0), ("1", 1), ("3", 1)])
+def test_processes_of_one_machine_have_a_gpu_each(
+    rank: str | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    assert find_device() == torch.device("cuda", expected)
+
+
 @pytest.mark.parametrize("name", ["cuda:99", "nonsense", ""])
 def test_missing_devices_are_a_sentence(name: str) -> None:
     with pytest.raises(UserError, match="--device cpu"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import resource
 import struct
 import sys
@@ -29,6 +30,7 @@ from fader.errors import UserError
 from fader.images import Framing, from_pixels, to_array, to_picture, to_pixels
 from fader.model import Faces, Model, Picture, load, model_card, save_model
 from tests.models import SCHEMA, tiny_model
+from tests.refusals import refusal
 
 FACES = np.stack([portrait(i, 32) for i in range(5)])
 FACE = FACES[3]
@@ -43,16 +45,6 @@ def model() -> Model:
 def folder(model: Model, tmp_path: Path) -> Path:
     save_model(model, tmp_path / "model")
     return tmp_path / "model"
-
-
-def refusal(call: Callable[[], Any]) -> str:
-    """The message of the UserError that a call raises: one sentence on one line."""
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert message.endswith(".")
-    assert "\n" not in message
-    return message
 
 
 def array(image: Image.Image) -> np.ndarray:
@@ -216,6 +208,28 @@ def test_pictures_of_any_size_are_cut_to_the_centred_square_and_scaled(model: Mo
     wide = np.random.default_rng(0).integers(0, 256, (48, 81, 3), dtype=np.uint8)
     expected = to_picture(wide[:, 16:64]).resize((32, 32), Image.Resampling.LANCZOS)
     assert np.array_equal(model.frame(wide), array(expected))
+
+
+def test_an_open_file_is_a_picture(model: Model, tmp_path: Path) -> None:
+    to_picture(FACE).save(tmp_path / "face.png")
+    with (tmp_path / "face.png").open("rb") as file, io.BytesIO((tmp_path / "face.png").read_bytes()) as memory:
+        assert np.array_equal(model.encode(file).arrays[0], model.frame(FACE))
+        assert len(model.encode([memory]).values) == 1
+
+
+def test_the_fingerprint_is_of_what_decides_an_edit() -> None:
+    model = tiny_model()
+    other_framing = Framing((0, 0, 16, 16), (32, 32))
+    others = [tiny_model(seed=1), tiny_model(framing=other_framing), tiny_model(Schema.binary(["A", "B", "C"]))]
+    others += [tiny_model(with_classifier=False), tiny_model()]
+    with torch.no_grad():
+        next(others[-1].classifier.parameters()).view(-1)[0] += 1  # type: ignore[union-attr]
+    fingerprints = {one.fingerprint for one in (model, *others)}
+    assert len(fingerprints) == 6
+    same = tiny_model()
+    same.selection, same.dataset = {}, {}
+    assert same.fingerprint == model.fingerprint
+    assert re.fullmatch("[0-9a-f]{16}", model.fingerprint)
 
 
 def test_pictures_of_the_datasets_size_are_cut_as_they_were() -> None:
@@ -451,6 +465,14 @@ def test_nothing_is_overwritten_unasked(model: Model, folder: Path) -> None:
     save_model(other, folder, overwrite=True)
     assert (folder / "model.safetensors").read_bytes() != before
     assert [path.name for path in folder.parent.iterdir()] == ["model"]
+
+
+def test_a_folder_that_is_no_model_is_not_overwritten_even_if_asked(model: Model, tmp_path: Path) -> None:
+    other = tmp_path / "holiday"
+    other.mkdir()
+    (other / "photo.jpg").write_text("mine")
+    assert "something else" in refusal(lambda: save_model(model, other, overwrite=True))
+    assert [(path.name, path.read_text()) for path in other.iterdir()] == [("photo.jpg", "mine")]
 
 
 def test_files_may_be_read_by_whoever_may_read_new_files(folder: Path) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
 from fader.errors import UserError
-from fader.parallel import map_in_order
+from fader.parallel import in_order, map_in_order, rank_and_count, threads
 
 
 def square(number: int) -> tuple[int, int]:
@@ -49,3 +50,64 @@ def test_a_dead_worker_and_a_refusal_are_sentences() -> None:
         list(map_in_order(die, range(2), workers=2))
     with pytest.raises(UserError, match="0 is refused"):
         list(map_in_order(refuse, range(2), workers=2))
+
+
+def test_threads_take_items_as_they_are_needed() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    with threads(2) as pool, closing(in_order(pool, square, items(), 6)) as results:
+        for asked, result in enumerate(results, 1):
+            assert result == ((asked - 1) ** 2, os.getpid())
+            assert len(taken) <= asked + 5
+    assert len(taken) == 100
+
+
+def test_threads_work_at_the_same_time() -> None:
+    together = threading.Barrier(3, timeout=20)
+    with threads(3) as pool:
+        assert sorted(in_order(pool, lambda number: together.wait(), range(3), 3)) == [0, 1, 2]
+
+
+def test_leaving_threads_waits_for_what_has_begun_and_drops_the_rest() -> None:
+    begun, gate, done = threading.Event(), threading.Event(), []
+
+    def work(number: int) -> None:
+        if number == 1:
+            begun.set()
+            assert gate.wait(20)
+        done.append(number)
+
+    with pytest.raises(RuntimeError), threads(1) as pool, closing(in_order(pool, work, range(50), 40)) as results:
+        next(results)
+        assert begun.wait(20)
+        threading.Timer(0.1, gate.set).start()
+        raise RuntimeError
+    assert done == [0, 1]
+
+
+@pytest.mark.parametrize(("rank", "world", "expected"), [(None, None, (0, 1)), ("0", "1", (0, 1)), ("2", "3", (2, 3))])
+def test_the_share_is_what_torchrun_says(
+    rank: str | None, world: str | None, expected: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("RANK", rank), ("WORLD_SIZE", world)):
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    assert rank_and_count() == expected
+
+
+@pytest.mark.parametrize(("rank", "world"), [("3", "3"), ("-1", "3"), ("1", ""), ("one", "two"), ("1", None)])
+def test_a_share_that_makes_no_sense_is_a_sentence(
+    rank: str, world: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if world is not None:
+        monkeypatch.setenv("WORLD_SIZE", world)
+    with pytest.raises(UserError, match=f"RANK is {rank}"):
+        rank_and_count()

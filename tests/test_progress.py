@@ -19,12 +19,25 @@ def test_in_a_pipe_only_what_is_said_is_written_and_to_standard_error() -> None:
 
 
 def test_in_a_terminal_a_bar_is_drawn_with_names_as_they_are() -> None:
+    written = in_a_terminal(CODE)
+    assert b"train [red]" in written
+    assert b"loss [bold]" in written
+    assert b"3/3" in written
+
+
+def test_a_bar_of_another_process_is_not_shown() -> None:
+    written = in_a_terminal(CODE.replace("3)", "3, shown=False)", 1))
+    assert b"train" not in written
+    assert b"epoch [1]: done" in written
+
+
+def in_a_terminal(code: str) -> bytes:
     import os
     import pty
 
     parent, child = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    process = subprocess.Popen([sys.executable, "-c", CODE], stderr=child, env=environment)
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=child, env=environment)
     os.close(child)
     written = b""
     while True:
@@ -37,6 +50,4 @@ def test_in_a_terminal_a_bar_is_drawn_with_names_as_they_are() -> None:
         written += part
     os.close(parent)
     assert process.wait() == 0
-    assert b"train [red]" in written
-    assert b"loss [bold]" in written
-    assert b"3/3" in written
+    return written

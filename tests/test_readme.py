@@ -70,7 +70,7 @@ def test_the_readme_runs(tmp_path: Path) -> None:
         command = ["bash", "-euo", "pipefail", "-c"] if block.language == "bash" else [sys.executable, "-c"]
         done = subprocess.run([*command, block.code], cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, f"README.md, line {block.line}:\n{block.code}\n{done.stdout}\n{done.stderr}"
-    for name in ("edited.png", "smile-6.png", "swap.png", "slide.png", "smile.gif", "test.png"):
+    for name in ("edited.png", "smile-6.png", "swap.png", "slide.png", "smile.gif", "test.png", "edited/0060.png"):
         with Image.open(tmp_path / name) as picture:
             picture.load()
     for run in ("demo", "mine", "celeba", "smile", "both"):

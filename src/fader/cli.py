@@ -341,31 +341,56 @@ def swap(
     output: Output,
     attributes: Attributes = (),
     together: Flag = False,
+    values: Annotated[tuple[str, ...], arg(name="set", metavar="NAME=VALUE ...", help_behavior_hint="")] = (),
     separate: Folder = None,
     dataset: Folder = None,
     split: Split = "test",
     count: int = 10,
     device: Device = "auto",
+    workers: Annotated[Workers, arg(help="Threads that decode and encode, for a whole folder.")] = None,
+    strict: Strict = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw pictures with each attribute swapped, one at a time (figure 3 of the paper).
+    """Draw pictures with each attribute swapped, one at a time (figure 3 of the paper), or edit a whole folder.
+
+    An output with the ending of a picture is a figure. Without one it is a folder, to which the pictures of a whole
+    folder are written edited, each as a file; the same command goes on with what was stopped.
 
     Args:
         model: A run or model folder.
         pictures: Picture files of any size, or folders of them; none with --dataset.
-        output: The figure to write.
+        output: The figure or the folder to write.
         attributes: What to swap.
-        together: Add a column with all of these attributes swapped at once (figure 4).
-        separate: A folder to write every edited picture to by itself.
+        together: Swap all of these attributes at once as well (figure 4).
+        values: Of a whole folder: set these attributes in every picture, instead of swapping; 0 absent, 1 present.
+        separate: A folder to write every edited picture of a figure to by itself.
         dataset: Take pictures and their true labels from this dataset.
         split: Which of its splits.
         count: How many of its pictures.
     """
-    from fader import editing
+    from fader.images import names_picture
 
-    _print_paths(
-        editing.swap(model, pictures, output, attributes, together, separate, dataset, split, count, device, overwrite)
-    )
+    if names_picture(output):
+        if values or strict or workers is not None:
+            raise UserError("--set, --workers and --strict are for a whole folder: name a folder as the output.")
+        from fader.editing import figure
+
+        shown = _to_show(pictures, dataset, split, count)
+        _print_paths(figure.swap(model, shown, output, attributes, together, separate, device, overwrite))
+    else:
+        if separate or dataset or len(pictures) != 1:
+            raise UserError(
+                f"{output} has no picture's ending and so is a folder, which takes one folder of pictures and neither"
+                " --separate nor --dataset; a figure ends in .png."
+            )
+        from fader.editing import folder
+
+        setting = _assignments(values)
+        print(
+            folder.edit_folder(
+                model, pictures[0], output, setting, attributes, together, workers, strict, device, overwrite
+            )
+        )
 
 
 def slide(
@@ -400,26 +425,10 @@ def slide(
         split: Which of its splits.
         count: How many of its pictures.
     """
-    from fader import editing
+    from fader.editing import figure
 
-    _print_paths(
-        editing.slide(
-            model,
-            pictures,
-            output,
-            attribute,
-            start,
-            stop,
-            steps,
-            gif,
-            separate,
-            dataset,
-            split,
-            count,
-            device,
-            overwrite,
-        )
-    )
+    shown = _to_show(pictures, dataset, split, count)
+    _print_paths(figure.slide(model, shown, output, attribute, start, stop, steps, gif, separate, device, overwrite))
 
 
 def info(folder: Annotated[Positional[Path], arg(metavar="FOLDER")], verify: Flag = False) -> None:
@@ -462,6 +471,26 @@ def _preset(arguments: Sequence[str]) -> str:
     parser.add_argument("--preset", nargs="?")
     given: str | None = parser.parse_known_args(arguments)[0].preset
     return given if given in PRESETS else DEFAULT_PRESET
+
+
+def _to_show(pictures: Sequence[Path], dataset: Path | None, split: str, count: int) -> Any:
+    """What a figure is of: picture files, or a selection of a dataset."""
+    from fader.editing.figure import Selection
+
+    if bool(pictures) == (dataset is not None):
+        raise UserError("Give pictures, or --dataset with a prepared dataset to take them from: one of the two.")
+    return Selection(dataset, split, count) if dataset else pictures
+
+
+def _assignments(texts: Sequence[str]) -> dict[str, str]:
+    """What NAME=VALUE of the command line says, by name."""
+    values: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.rpartition("=")
+        if not equals or name in values:
+            raise UserError(f"--set takes NAME=VALUE, once for each name, as in Smiling=1; {text!r} is none.")
+        values[name] = value
+    return values
 
 
 def _print_paths(paths: Sequence[Path]) -> None:

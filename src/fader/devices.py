@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from fader.errors import UserError
@@ -10,11 +12,13 @@ from fader.errors import UserError
 def find_device(name: str = "auto") -> torch.device:
     """The device of this name; "auto" is a CUDA GPU, else Apple's GPU, else the CPU.
 
+    Of several processes that torchrun starts on a machine with several CUDA GPUs, each has its own for "auto".
+
     Raises UserError if the device is not there.
     """
     if name == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)

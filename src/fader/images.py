@@ -194,13 +194,17 @@ def from_pixels(pixels: Tensor) -> np.ndarray:
     return arrays.permute(0, 2, 3, 1).to(torch.uint8).contiguous().cpu().numpy()
 
 
+def names_picture(path: str | PathLike[str]) -> bool:
+    """Whether a file's ending stands for a picture format that Pillow writes."""
+    return Image.registered_extensions().get(Path(path).suffix.lower(), "") in Image.SAVE
+
+
 def picture_format(path: str | PathLike[str]) -> str:
     """The format that a file's ending stands for, e.g. "PNG". Raises UserError if Pillow writes none such."""
     suffix = Path(path).suffix
-    kind = Image.registered_extensions().get(suffix.lower(), "")
-    if kind not in Image.SAVE:
+    if not names_picture(path):
         raise UserError(f"{path}: {suffix or 'no ending'} names no picture format; use .png.")
-    return kind
+    return Image.registered_extensions()[suffix.lower()]
 
 
 def save_picture(image: Image.Image, path: str | PathLike[str], **options: Any) -> None:

@@ -6,11 +6,15 @@ works with any model that has those.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from io import IOBase
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import torch
@@ -32,8 +36,8 @@ FORMAT, VERSION = "fader-model", 1
 CONFIG, WEIGHTS, CLASSIFIER_WEIGHTS = "config.json", "model.safetensors", "classifier.safetensors"
 PIXELS_AT_ONCE = 2**21  # Of a batch: 32 pictures of 256 pixels, 512 of 64, so that memory stays bounded.
 
-Picture: TypeAlias = str | PathLike[str] | Image.Image | np.ndarray | Tensor
-"""A path, a PIL image, an array (uint8, H x W x C), or float pixels [C, H, W] in [-1, 1]."""
+Picture: TypeAlias = str | PathLike[str] | BinaryIO | Image.Image | np.ndarray | Tensor
+"""A path, an open file, a PIL image, an array (uint8, H x W x C), or float pixels [C, H, W] in [-1, 1]."""
 Value: TypeAlias = float | str | bool
 """Of an attribute: a fader value (0 absent, 1 present, more and less exaggerate) or the name of one of its values."""
 Labels: TypeAlias = Mapping[str, Value] | Sequence[Mapping[str, Value]] | None
@@ -73,6 +77,17 @@ class Model:
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that identify what it makes of pictures: networks, weights, attributes, framing."""
+        classifier = asdict(self.classifier_config) if self.classifier_config else None
+        about = [asdict(self.config.network), self.schema.to_json(), self.framing.to_json(), classifier]
+        digest = hashlib.sha256(json.dumps(about).encode())
+        for network in (self.network, self.classifier):
+            for name, tensor in (network.state_dict() if network is not None else {}).items():
+                digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
     def __repr__(self) -> str:
         return f"Model({self.size} x {self.size} x {self.channels}, {', '.join(self.schema.names)}, {self.device})"
 
@@ -84,9 +99,9 @@ class Model:
         """Encode a picture, or many, to be edited.
 
         Args:
-            pictures: One picture (path, PIL image, uint8 array of H x W x C, float tensor [C, H, W] in [-1, 1]), or
-                many: a sequence of such, an array of N x H x W x C, a tensor [N, C, H, W]. Pictures of any size are cut
-                as the model's framing says and scaled to its size.
+            pictures: One picture (path, open file, PIL image, uint8 array of H x W x C, float tensor [C, H, W] in
+                [-1, 1]), or many: a sequence of such, an array of N x H x W x C, a tensor [N, C, H, W]. Pictures of any
+                size are cut as the model's framing says and scaled to its size.
             values: Labels that are known, by attribute, as names or numbers; one mapping a picture, or one for all.
                 What is not given is estimated by the model's classifier.
 
@@ -96,16 +111,19 @@ class Model:
         if not given:
             raise UserError("There is no picture to encode; give one at least.")
         arrays = np.stack([self.frame(picture, _name(picture, i)) for i, picture in enumerate(given)])
-        return self.encode_framed(arrays, values, one)
+        return self.encode_framed(arrays, self._known(values, len(given)), one)
 
     def encode_framed(
         self,
         arrays: np.ndarray,
-        values: Labels = None,
+        known: np.ndarray | None = None,
         one: bool = False,
     ) -> Faces:
-        """Encode pictures that are as `frame` returns them: uint8, N x S x S x C. With `one`, a picture by itself."""
-        labels = torch.from_numpy(self._known(values, len(arrays)))
+        """Encode pictures that are as `frame` returns them: uint8, N x S x S x C. With `one`, a picture by itself.
+
+        `known` are labels, whole numbers [N, n], -1 where the model's classifier has to estimate it; by default all.
+        """
+        labels = torch.full((len(arrays), len(self.schema)), -1) if known is None else torch.tensor(known).long()
         confidences = torch.ones(labels.shape)
         unknown = labels < 0
         latents = []
@@ -121,7 +139,7 @@ class Model:
 
     def frame(self, picture: Picture, name: str | None = None) -> np.ndarray:
         """What the model sees of a picture: uint8, size x size x channels. `name` is what errors call it."""
-        image = open_picture(picture if isinstance(picture, str | PathLike) else _image(picture, name), name)
+        image = open_picture(picture if isinstance(picture, str | PathLike | IOBase) else _image(picture, name), name)
         return to_array(image, self.size, self.channels, self.framing.box(*image.size))
 
     @torch.inference_mode()
@@ -151,9 +169,14 @@ class Model:
             )
         return self.schema.predictions(self.classifier(pixels))
 
+    @property
+    def pictures_at_once(self) -> int:
+        """How many pictures the networks are given at once at the most."""
+        return max(1, PIXELS_AT_ONCE // self.size**2)
+
     def batches(self, count: int) -> Iterator[slice]:
         """Slices of a batch of `count` pictures: usually one, more where the batch could fill the memory."""
-        most = max(1, PIXELS_AT_ONCE // self.size**2)
+        most = self.pictures_at_once
         return (slice(start, start + most) for start in range(0, count, most))
 
     def _known(self, values: Labels, count: int) -> np.ndarray:
@@ -222,11 +245,16 @@ class Faces:
         `edit(Smiling=1, Hair="blond")`, or `edit({"5_o_Clock_Shadow": 0.5})` where a name is no Python name. All
         pictures are decoded in one batch. Raises UserError on an attribute or a value that there is none of.
         """
-        chosen = self.labels.float()
-        for name, given in {**(changes or {}), **values}.items():
+        decoded = self.decode(self.changed({**(changes or {}), **values})[:, None])
+        return self._each(to_picture(array) for array in decoded[:, 0])
+
+    def changed(self, changes: Mapping[str, Value]) -> Tensor:
+        """The values that an edit decodes: [N, n], the pictures' own but for the attributes named."""
+        values = self.labels.float()
+        for name, given in changes.items():
             k = self.model.schema.index(name)
-            chosen[:, k] = self.model.schema.attributes[k].value(given)
-        return self._each(to_picture(array) for array in self.decode(chosen[:, None])[:, 0])
+            values[:, k] = self.model.schema.attributes[k].value(given)
+        return values
 
     def sweep(self, name: str, start: float, stop: float, steps: int = 10) -> OneOrMany:
         """The picture at `steps` evenly spaced values of one attribute, both ends included: a list of PIL images.
@@ -305,9 +333,9 @@ def load(path: str | PathLike[str], device: str = "auto") -> Model:
 def save_model(model: Model, folder: Path, half: bool = False, overwrite: bool = False) -> None:
     """Write a model folder, whole or not at all: weights (float16 with `half`), configuration and model card.
 
-    Raises UserError if the folder exists, but for `overwrite`, or cannot be written.
+    Raises UserError if it cannot be written, and if the folder exists: with `overwrite` only if it is no model folder.
     """
-    with new_folder(folder, overwrite) as temporary:
+    with new_folder(folder, overwrite, WEIGHTS) as temporary:
         save_weights(model.network, temporary / WEIGHTS, half)
         if model.classifier is not None:
             save_weights(model.classifier, temporary / CLASSIFIER_WEIGHTS, half)
@@ -398,7 +426,7 @@ def _model_folder(path: Path) -> Path:
 
 def _listed(pictures: Picture | Iterable[Picture]) -> tuple[list[Picture], bool]:
     """The pictures, and whether it was one by itself."""
-    if isinstance(pictures, str | PathLike | Image.Image):
+    if isinstance(pictures, str | PathLike | IOBase | Image.Image):
         return [pictures], True
     if not isinstance(pictures, Iterable) or (isinstance(pictures, np.ndarray | Tensor) and pictures.ndim != 4):
         return [pictures], True

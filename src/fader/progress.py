@@ -33,8 +33,8 @@ class Task:
 
 
 @contextmanager
-def progress(what: str, total: int, done: int = 0) -> Iterator[Task]:
-    """A progress bar for `total` steps of which `done` were done before."""
+def progress(what: str, total: int, done: int = 0, shown: bool = True) -> Iterator[Task]:
+    """A progress bar for `total` steps of which `done` were done before. Of several processes one should be `shown`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -44,7 +44,7 @@ def progress(what: str, total: int, done: int = 0) -> Iterator[Task]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[shown]}"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal), transient=True) as bars:
         yield Task(bars, bars.add_task(escape(what), total=total, completed=done, shown=""))
 
 

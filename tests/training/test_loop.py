@@ -22,11 +22,11 @@ from fader.datasets.portraits import renderer, specification
 from fader.datasets.prepared import SPLITS, DatasetWriter
 from fader.devices import find_device
 from fader.errors import Interrupted, UserError
+from fader.interruption import interruptions
 from fader.training import loop
 from fader.training.checkpoints import checkpoints
 from fader.training.choice import choose, show_candidates
 from fader.training.classifier import save_classifier, train_classifier
-from fader.training.interruption import interruptions
 from fader.training.loop import train
 from fader.training.records import read_records
 from fader.training.run import open_run
@@ -151,7 +151,8 @@ def test_a_killed_process_goes_on(dataset: Path, classifier: Path, tmp_path: Pat
         f"run_training(Path({str(dataset)!r}), Path({str(broken)!r}), Path({str(classifier)!r}), steps=60)"
     )
     command = [sys.executable, "-c", code]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    path = os.pathsep.join(map(str, (Path(__file__).parents[2], Path(__file__).parents[2] / "src")))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not (broken / "checkpoints").exists() or not checkpoints(broken / "checkpoints"):

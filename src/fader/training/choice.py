@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fader import figures
 from fader.datasets.prepared import PreparedDataset, open_dataset
@@ -37,11 +36,11 @@ def show_candidates(
         refuse_existing(output, overwrite)
     data = open_run_dataset(run, dataset)
     pictures = data.indices("train")[:count]
-    labels = torch.from_numpy(data.labels[pictures][:, data.columns(run.schema)])
+    images, labels = data.images[pictures], data.labels[pictures][:, data.columns(run.schema)]
     rows: list[list[np.ndarray]] = []
     for one in candidates:
         network = candidate_network(run, one["epoch"])
-        swapped, columns = swap_rows(network, data.images[pictures], labels, run.schema, torch.device("cpu"))
+        swapped, columns = swap_rows(network, run.config, run.schema, images, labels)
         rows += swapped
     # Picture by picture, so that the candidates' versions of one face stand under one another.
     order = [c * len(pictures) + p for p in range(len(pictures)) for c in range(len(candidates))]

@@ -21,6 +21,7 @@ from fader.devices import find_device
 from fader.errors import Interrupted, UserError
 from fader.files import replacing
 from fader.images import save_picture, to_pixels
+from fader.interruption import Interruption, interruptions
 from fader.model import load
 from fader.networks.autoencoder import AutoEncoder
 from fader.networks.weights import save_weights
@@ -35,7 +36,6 @@ from fader.training.checkpoints import (
     save_checkpoint,
 )
 from fader.training.classifier import Classifier
-from fader.training.interruption import Interruption, interruptions
 from fader.training.records import Records, Window, read_records
 from fader.training.run import Run, create_or_continue
 from fader.training.sampling import Sampler, balancing_weights
@@ -289,8 +289,8 @@ class Trainer:
 
     def _draw_samples(self, epoch: int) -> None:
         chosen = self.data.indices("valid")[:SAMPLES]
-        labels = torch.from_numpy(self.data.labels[chosen][:, self.columns])
-        rows, columns = selection.swap_rows(self.result, self.data.images[chosen], labels, self.schema, self.device)
+        images, labels = self.data.images[chosen], self.data.labels[chosen][:, self.columns]
+        rows, columns = selection.swap_rows(self.result, self.run.config, self.schema, images, labels)
         path = self.run.sample(epoch)
         path.parent.mkdir(exist_ok=True)
         save_picture(figures.grid(rows, columns), path)

@@ -13,14 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fader.attributes import Schema
-from fader.config import ClassifierConfig
+from fader.config import ClassifierConfig, Config
 from fader.datasets.prepared import PreparedDataset
+from fader.edits import decode_rows, row_titles, swaps
 from fader.errors import UserError
 from fader.files import read_json
-from fader.images import Framing, from_pixels, to_pixels
+from fader.images import Framing, to_pixels
 from fader.model import Model, save_model
 from fader.networks.autoencoder import AutoEncoder
 from fader.networks.weights import load_weights
@@ -162,17 +163,12 @@ def chosen_epoch(run: Run) -> int | None:
 
 
 def swap_rows(
-    autoencoder: AutoEncoder, images: np.ndarray, labels: Tensor, schema: Schema, device: torch.device
+    network: AutoEncoder, config: Config, schema: Schema, images: np.ndarray, labels: np.ndarray
 ) -> tuple[list[list[np.ndarray]], list[str]]:
     """Rows for a figure, and its columns' titles: each picture, its reconstruction, each attribute swapped by itself.
 
-    `images` are uint8 [N, H, W, C], `labels` int64 [N, n].
+    `images` are uint8 [N, S, S, C], `labels` whole numbers [N, n].
     """
-    autoencoder.eval()
-    labels = labels.to(device)
-    with torch.inference_mode():
-        latent = autoencoder.encoder(to_pixels(images, device))
-        variants = [labels, *(schema.flipped(labels, name) for name in schema.names)]
-        decoded = [from_pixels(autoencoder.decoder(latent, schema.code(variant))) for variant in variants]
-    rows = [[image, *(column[i] for column in decoded)] for i, image in enumerate(images)]
-    return rows, ["original", "reconstruction", *schema.names]
+    faces = Model(network.eval(), schema, config).encode_framed(images, labels)
+    edits = swaps(schema, faces.labels, schema.names)
+    return decode_rows(faces, edits), row_titles(edits)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM ask a run to stop; it does so when it has saved."""
+"""SIGINT and SIGTERM ask work to stop; it does so when it has saved."""
 
 from __future__ import annotations
 

@@ -15,25 +15,13 @@ from fader.attributes import Schema
 from fader.datasets.portraits import renderer
 from fader.datasets.portraits.specification import SCHEMA as PORTRAITS
 from fader.datasets.prepared import SPLITS, DatasetWriter
-from fader.editing import slide, swap
-from fader.errors import UserError
+from fader.editing.figure import Selection, slide, swap
 from fader.images import to_picture
 from fader.model import Model, save_model
 from tests.models import tiny_model
+from tests.refusals import refusal
 
 GPS = 0x8825
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return tiny_model()
-
-
-@pytest.fixture(scope="module")
-def folder(model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("editing") / "model"
-    save_model(model, path)
-    return path
 
 
 @pytest.fixture
@@ -81,15 +69,6 @@ def same(one: np.ndarray, other: np.ndarray) -> bool:
     return one.shape == other.shape and np.abs(one.astype(int) - other.astype(int)).max() <= 2
 
 
-def refusal(call: Callable[[], Any]) -> str:
-    with pytest.raises(UserError) as caught:
-        call()
-    message = str(caught.value)
-    assert message.endswith(".")
-    assert "\n" not in message
-    return message
-
-
 # --- swap -----------------------------------------------------------------------------------------------------------
 
 
@@ -131,7 +110,7 @@ def test_pictures_of_a_dataset_come_with_their_true_labels(
     model: Model, folder: Path, dataset: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.png"
-    swap(folder, [], output, ["Smiling"], dataset=dataset, split="test", count=3)
+    swap(folder, Selection(dataset, "test", 3), output, ["Smiling"])
     with Image.open(output) as image:
         assert image.height == 8 + 18 + 3 * 132 - 4 + 8
     smiles = {int(renderer.labels(i)[PORTRAITS.index("Smiling")]) for i in range(4, 7)}
@@ -145,7 +124,7 @@ def test_pictures_of_a_dataset_come_with_their_true_labels(
 
 def test_a_count_beyond_the_split_takes_what_there_is(folder: Path, dataset: Path, tmp_path: Path) -> None:
     written = swap(
-        folder, [], tmp_path / "out.png", ["Smiling"], dataset=dataset, count=99, separate=tmp_path / "singles"
+        folder, Selection(dataset, count=99), tmp_path / "out.png", ["Smiling"], separate=tmp_path / "singles"
     )
     assert len(written) == 1 + 4
     assert {path.name[0] for path in written[1:]} == {"4", "5", "6", "7"}
@@ -296,7 +275,7 @@ def test_labels_that_are_unsure_are_said(
     swap(tmp_path / "model", pictures[:1], tmp_path / "out.png")
     # sigmoid(1) is 0.731, sigmoid(2) is 0.881.
     assert "anna: unsure about Smiling (present, 73%);" in capsys.readouterr().err
-    swap(tmp_path / "model", [], tmp_path / "known.png", dataset=dataset)
+    swap(tmp_path / "model", Selection(dataset), tmp_path / "known.png")
     assert "unsure" not in capsys.readouterr().err
 
 
@@ -351,9 +330,8 @@ def test_single_files_and_loops_are_never_inputs_either(folder: Path, pictures: 
     [
         (lambda m, p, o: swap(m, p, o, ["Beard"]), "no attribute 'Beard'; there are Smiling, Hair"),
         (lambda m, p, o: swap(m, p, o, ["Smiling", "Smiling"], together=True), "takes two attributes"),
-        (lambda m, p, o: swap(m, [], o), "one of the two"),
-        (lambda m, p, o: swap(m, p, o, dataset=m), "one of the two"),
-        (lambda m, p, o: swap(m, [], o, dataset=m), "no prepared dataset"),
+        (lambda m, p, o: swap(m, [], o), "No picture is left"),
+        (lambda m, p, o: swap(m, Selection(m), o), "no prepared dataset"),
         (lambda m, p, o: swap(m, p, o.with_suffix(".xyz")), ".xyz names no picture format"),
         (lambda m, p, o: swap(m, p, o.with_suffix("")), "no ending names no picture format"),
         (lambda m, p, o: swap(p[0], p, o), "no model folder"),
@@ -376,8 +354,8 @@ def test_what_makes_no_sense_is_refused(
 
 
 def test_a_count_of_nothing_is_refused(folder: Path, dataset: Path, tmp_path: Path) -> None:
-    assert "count of 0" in refusal(lambda: swap(folder, [], tmp_path / "out.png", dataset=dataset, count=0))
-    assert "'valid'" in refusal(lambda: swap(folder, [], tmp_path / "out.png", dataset=dataset, split="valid"))
+    assert "count of 0" in refusal(lambda: swap(folder, Selection(dataset, count=0), tmp_path / "out.png"))
+    assert "'valid'" in refusal(lambda: swap(folder, Selection(dataset, "valid"), tmp_path / "out.png"))
 
 
 def test_an_output_that_cannot_be_written_is_the_users_to_mend(
