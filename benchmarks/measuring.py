@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import statistics
 import time
 from collections.abc import Callable
@@ -37,9 +38,7 @@ def seconds(call: Callable[[], object]) -> Seconds:
     return time.perf_counter() - start
 
 
-def in_turn(
-    pairs: int, first: Callable[[], Seconds], second: Callable[[], Seconds]
-) -> tuple[Seconds, Seconds, float]:
+def in_turn(pairs: int, first: Callable[[], Seconds], second: Callable[[], Seconds]) -> tuple[Seconds, Seconds, float]:
     """Time two sides in turn: the median seconds of each, and the median of the pairs' ratios second / first."""
     times = [(first(), second()) for _ in range(pairs)]
     ratio = statistics.median(b / a for a, b in times)
@@ -48,8 +47,6 @@ def in_turn(
 
 def check_free(folder: Path, needed: int) -> None:
     """Raises UserError if the disk of `folder` has fewer free bytes than twice what is needed."""
-    import shutil
-
     free = shutil.disk_usage(folder).free
     if free < 2 * needed:
-        raise UserError(f"{folder}: {free / 1e9:.1f} GB are free and up to {needed / 1e9:.1f} GB are written; make room.")
+        raise UserError(f"{folder}: {free / 1e9:.1f} GB are free, and {needed / 1e9:.1f} GB are written; make room.")

@@ -11,6 +11,7 @@ disk's free space is checked first, and everything is deleted after.
 from __future__ import annotations
 
 import argparse
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -44,10 +45,11 @@ def compare(count: int, pairs: int, size: int, folder: Path) -> None:
     memory = Memory()
 
     def prepare() -> float:
+        shutil.rmtree(output, ignore_errors=True)
         with memory.sampled():
-            return seconds(lambda: prepare_celeba(celeba, output, size=size, overwrite=True))
+            return seconds(lambda: prepare_celeba(celeba, output, size=size))
 
-    bare, whole, ratio = in_turn(pairs, lambda: bare_loop(paths, size), prepare)
+    bare, whole, ratio = in_turn(pairs, lambda: seconds(lambda: bare_loop(paths, size)), prepare)
     cores = processors()
     print(
         f"{count:,} pictures at {size} px, {cores} cores: preparing {count / whole / cores:.0f} a second and core, the"
@@ -79,12 +81,11 @@ def generate(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def bare_loop(paths: list[Path], size: int) -> float:
-    """Seconds for all pictures, a share in each of as many processes as there are cores, which have started already."""
+def bare_loop(paths: list[Path], size: int) -> None:
+    """A share of the pictures in each of as many processes as there are cores, which start like those of `prepare`."""
     workers = processors()
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        list(pool.map(decode, [(paths[:1], size)] * workers))
-        return seconds(lambda: list(pool.map(decode, [(paths[k::workers], size) for k in range(workers)])))
+        list(pool.map(decode, [(paths[k::workers], size) for k in range(workers)]))
 
 
 def decode(share: tuple[list[Path], int]) -> None:

@@ -82,7 +82,7 @@ def test_what_is_in_flight_does_not_grow_with_the_number_of_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     fetched = written = most = 0
-    add = DatasetWriter.add
+    take = DatasetWriter.take
 
     def fetch(i: int) -> int:
         nonlocal fetched, most
@@ -90,12 +90,12 @@ def test_what_is_in_flight_does_not_grow_with_the_number_of_pictures(
         most = max(most, fetched - written)
         return i
 
-    def counting(self: DatasetWriter, image: np.ndarray, labels: np.ndarray, split: int, name: str) -> None:
+    def counting(self: DatasetWriter, place: int, labels: np.ndarray, split: int, name: str) -> None:
         nonlocal written
-        add(self, image, labels, split, name)
+        take(self, place, labels, split, name)
         written += 1
 
-    monkeypatch.setattr(DatasetWriter, "add", counting)
+    monkeypatch.setattr(DatasetWriter, "take", counting)
     prepare(source(2000, fetch), tmp_path / "data", workers)
     assert written == 2000
     assert MAX_CHUNK <= most <= (1 if workers == 1 else 2 * workers) * MAX_CHUNK

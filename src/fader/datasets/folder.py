@@ -159,7 +159,7 @@ class _FileFinder:
             name = file.rpartition("/")[2]
             self._named[name].append(file)
             if is_picture(name):
-                self._stemmed[PurePosixPath(name).stem].append(file)
+                self._stemmed[name.rpartition(".")[0]].append(file)
 
     def find(self, name: str) -> list[str]:
         """The files that a table's name may mean."""

@@ -11,18 +11,21 @@ Importing this module does not import torch.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
+import os
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -36,6 +39,8 @@ SPLITS = ("train", "valid", "test")
 # Pictures under one checksum.
 BLOCK = 1024
 MAX_SIZE = 4096
+SEALING_THREADS = 4
+READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +114,7 @@ class PreparedDataset:
             raise UserError(f"{self.path / 'labels.npz'}: it was changed since it was written; prepare it again.")
         for block, expected in enumerate(checksums["images.npy"]):
             first, last = block * BLOCK, min((block + 1) * BLOCK, len(self))
-            if _sha256(self.images[first:last].tobytes()) != expected:
+            if _sha256(self.images[first:last]) != expected:
                 raise UserError(
                     f"{self.path / 'images.npy'}: pictures {first} to {last - 1} were changed since they were written;"
                     " prepare it again."
@@ -155,6 +160,70 @@ def open_dataset(path: str | PathLike[str]) -> PreparedDataset:
     return PreparedDataset(path, schema, size, channels, images, labels.astype(np.int64), names, splits, info)
 
 
+@dataclass(frozen=True)
+class PicturesFile:
+    """`images.npy` of a dataset that is being written, to which any number of processes write pictures at a time."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    """Of a picture: size, size, channels."""
+
+    def create(self) -> None:
+        with _writing(self.path.parent), self.path.open("wb") as stream:
+            stream.write(self._header(0))
+
+    def write(self, place: int, pictures: Sequence[np.ndarray]) -> None:
+        """Write pictures (uint8, size x size x channels) one after the other from a place on.
+
+        Raises UserError if the disk does not take them.
+        """
+        for picture in pictures:
+            if picture.shape != self.shape or picture.dtype != np.uint8:
+                raise ValueError(f"{picture.dtype} {picture.shape} is not uint8 {self.shape}")
+        with _writing(self.path.parent), self._open_at(place) as stream:
+            for picture in pictures:
+                stream.write(picture.tobytes())
+
+    def move(self, place: int, to: int) -> None:
+        """Copy the picture at a place to an earlier one."""
+        with _writing(self.path.parent), self._open_at(place) as stream:
+            data = stream.read(math.prod(self.shape))
+            stream.seek(self._offset(to))
+            stream.write(data)
+
+    def sealed(self, first: int, last: int) -> str:
+        """The SHA-256 of pictures `first` to `last` - 1, once they are on the disk."""
+        with self._open_at(first) as stream:
+            os.fsync(stream.fileno())
+            checksum, left = hashlib.sha256(), self._offset(last) - self._offset(first)
+            while data := stream.read(min(left, READ_BYTES)):
+                checksum.update(data)
+                left -= len(data)
+            return checksum.hexdigest()
+
+    def finish(self, count: int) -> None:
+        """Make it an array of the first `count` pictures."""
+        with _writing(self.path.parent), self._open_at(0) as stream:
+            stream.truncate(self._offset(count))
+            stream.seek(0)
+            stream.write(self._header(count))
+
+    def _open_at(self, place: int) -> BinaryIO:
+        stream = self.path.open("r+b")
+        stream.seek(self._offset(place))
+        return stream
+
+    def _offset(self, place: int) -> int:
+        return len(self._header(0)) + place * math.prod(self.shape)
+
+    def _header(self, count: int) -> bytes:
+        # NumPy leaves room in the header for the first axis to grow, so that it can be rewritten in place.
+        stream = io.BytesIO()
+        shape = (count, *self.shape)
+        np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        return stream.getvalue()
+
+
 class DatasetWriter:
     """Writes a prepared dataset into an existing empty folder, a picture at a time, holding no pictures in memory.
 
@@ -162,17 +231,16 @@ class DatasetWriter:
     """
 
     def __init__(self, folder: Path, schema: Schema, size: int, channels: int) -> None:
+        self.pictures = PicturesFile(folder / "images.npy", (size, size, channels))
         self._folder = folder
         self._schema = schema
-        self._shape = (size, size, channels)
         self._labels = bytearray()
         self._splits = bytearray()
         self._names: list[str] = []
-        self._checksums: list[str] = []
-        self._block = hashlib.sha256()
-        with self._writing():
-            self._file = (folder / "images.npy").open("wb")
-            self._write_header()
+        # A block is synced and hashed beside the writing of those that follow it.
+        self._sealing = ThreadPoolExecutor(SEALING_THREADS)
+        self._checksums: list[Future[str]] = []
+        self.pictures.create()
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -180,71 +248,64 @@ class DatasetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._writing():
-            self._file.close()
+        self._sealing.shutdown(cancel_futures=True)
 
     def __len__(self) -> int:
         return len(self._names)
 
     def add(self, image: np.ndarray, labels: np.ndarray, split: int, name: str) -> None:
         """Append a picture (uint8, size x size x channels), its labels [n], its position in SPLITS and its name."""
-        if image.shape != self._shape or image.dtype != np.uint8:
-            raise ValueError(f"{name}: {image.dtype} {image.shape} is not uint8 {self._shape}")
-        data = image.tobytes()
-        with self._writing():
-            self._file.write(data)
-        self._block.update(data)
+        self.pictures.write(len(self), [image])
+        self.take(len(self), labels, split, name)
+
+    def take(self, place: int, labels: np.ndarray, split: int, name: str) -> None:
+        """Append a picture that was written to `pictures` already, at the place that is next or at a later one."""
+        if place != len(self):
+            self.pictures.move(place, len(self))
         self._labels += np.asarray(labels, dtype=np.uint8).tobytes()
         self._splits.append(split)
         self._names.append(name)
         if len(self) % BLOCK == 0:
-            self._end_block()
+            self._seal(len(self) - BLOCK)
 
     def finish(self, framing: Mapping[str, Any], source: Mapping[str, Any]) -> None:
         """Write what is known only now: the number of pictures, the labels and `dataset.json`."""
+        self.pictures.finish(len(self))
         if len(self) % BLOCK:
-            self._end_block()
+            self._seal(len(self) // BLOCK * BLOCK)
         splits = np.frombuffer(self._splits, dtype=np.uint8)
         labels = np.frombuffer(self._labels, dtype=np.uint8).reshape(len(self), len(self._schema))
         names = np.array(self._names, dtype=np.str_)
-        with self._writing():
-            self._file.seek(0)
-            self._write_header()
-            self._file.close()
+        with _writing(self._folder):
             # Not compressed, so that the same content is the same bytes whatever the compression library.
             np.savez(self._folder / "labels.npz", labels=labels, splits=splits, names=names)
             info = {
                 "format": FORMAT,
                 "version": VERSION,
                 "attributes": self._schema.to_json(),
-                "size": self._shape[0],
-                "channels": self._shape[2],
+                "size": self.pictures.shape[0],
+                "channels": self.pictures.shape[2],
                 "count": len(self),
                 "splits": _split_counts(splits),
                 "framing": dict(framing),
                 "source": dict(source),
                 "checksums": {
-                    "images.npy": self._checksums,
+                    "images.npy": [checksum.result() for checksum in self._checksums],
                     "labels.npz": _sha256((self._folder / "labels.npz").read_bytes()),
                 },
             }
             files.write_json(self._folder / "dataset.json", info)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(f"{self._folder.parent}: it cannot be written to ({error.strerror or error}).") from None
+    def _seal(self, first: int) -> None:
+        self._checksums.append(self._sealing.submit(self.pictures.sealed, first, len(self)))
 
-    def _write_header(self) -> None:
-        # NumPy leaves room in the header for the first axis to grow, so that it can be rewritten in place.
-        shape = (len(self), *self._shape)
-        np.lib.format.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
-    def _end_block(self) -> None:
-        self._checksums.append(self._block.hexdigest())
-        self._block = hashlib.sha256()
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{folder.parent}: it cannot be written to ({error.strerror or error}).") from None
 
 
 def _manifest(path: Path, info: Any) -> tuple[Schema, int, int, int]:
@@ -332,5 +393,5 @@ def _split_counts(splits: np.ndarray) -> dict[str, int]:
     return {name: int((splits == k).sum()) for k, name in enumerate(SPLITS)}
 
 
-def _sha256(data: bytes) -> str:
+def _sha256(data: bytes | np.ndarray) -> str:
     return hashlib.sha256(data).hexdigest()
