@@ -114,7 +114,7 @@ class PreparedDataset:
             raise UserError(f"{self.path / 'labels.npz'}: it was changed since it was written; prepare it again.")
         for block, expected in enumerate(checksums["images.npy"]):
             first, last = block * BLOCK, min((block + 1) * BLOCK, len(self))
-            if _sha256(self.images[first:last]) != expected:
+            if _sha256(self.images[first:last].data) != expected:
                 raise UserError(
                     f"{self.path / 'images.npy'}: pictures {first} to {last - 1} were changed since they were written;"
                     " prepare it again."
@@ -393,5 +393,5 @@ def _split_counts(splits: np.ndarray) -> dict[str, int]:
     return {name: int((splits == k).sum()) for k, name in enumerate(SPLITS)}
 
 
-def _sha256(data: bytes | np.ndarray) -> str:
+def _sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()
