@@ -13,7 +13,7 @@ from torch import Tensor
 from fader import figures
 from fader.attributes import Attribute, Schema
 from fader.datasets.pictures import is_picture
-from fader.datasets.prepared import open_dataset
+from fader.datasets.prepared import Location, open_dataset
 from fader.errors import UserError
 from fader.files import refuse_existing
 from fader.images import picture_format, save_picture, to_array, to_picture
@@ -32,7 +32,7 @@ def swap(
     attributes: Sequence[str] = (),
     together: bool = False,
     separate: Path | None = None,
-    dataset: Path | None = None,
+    dataset: Location | None = None,
     split: str = "test",
     count: int = 10,
     device: str = "auto",
@@ -86,7 +86,7 @@ def slide(
     steps: int = 10,
     gif: bool = False,
     separate: Path | None = None,
-    dataset: Path | None = None,
+    dataset: Location | None = None,
     split: str = "test",
     count: int = 10,
     device: str = "auto",
@@ -203,7 +203,7 @@ def _picture_files(pictures: Sequence[Path]) -> list[Path]:
 
 
 def _encode(
-    model: Model, files: Sequence[Path], dataset: Path | None, split: str, count: int
+    model: Model, files: Sequence[Path], dataset: Location | None, split: str, count: int
 ) -> tuple[list[str], Faces]:
     """The names of the pictures, from files or from a dataset, and the pictures encoded."""
     if bool(files) == (dataset is not None):
@@ -233,10 +233,10 @@ def _from_files(model: Model, files: Sequence[Path]) -> tuple[list[str], Faces]:
     return names, model.encode_framed(np.stack(arrays))
 
 
-def _from_dataset(model: Model, path: Path, split: str, count: int) -> tuple[list[str], Faces]:
+def _from_dataset(model: Model, location: Location, split: str, count: int) -> tuple[list[str], Faces]:
     if count < 1:
         raise UserError(f"A count of {count} leaves no picture; give 1 at least.")
-    data = open_dataset(path)
+    data = open_dataset(location)
     chosen = data.indices(split)[:count]
     arrays = np.stack([to_array(to_picture(array), model.size, model.channels) for array in data.images[chosen]])
     known = [name for name in model.schema.names if name in data.schema.names]

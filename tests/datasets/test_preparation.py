@@ -66,7 +66,7 @@ def test_pictures_are_written_in_order_and_the_bad_ones_left_out_by_name(tmp_pat
     dataset = open_dataset(tmp_path / "data")
     kept = [i for i in range(120) if i not in BAD | {50}]
     assert dataset.names.tolist() == [f"p{i}" for i in kept]
-    assert dataset.images[:, 0, 0, 0].tolist() == kept
+    assert dataset.images[:][:, 0, 0, 0].tolist() == kept
     assert dataset.labels[:, 0].tolist() == [i % 2 for i in kept]
     assert dataset.splits.tolist() == [i % 3 for i in kept]
     assert dataset.info["source"] == {"kind": "test", "left_out": 5}

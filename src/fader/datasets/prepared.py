@@ -1,6 +1,6 @@
-"""The prepared dataset: a folder that is read in place, by any number of processes, without loading it.
+"""The prepared dataset: a folder or URL that is read in place, by any number of processes, without loading it.
 
-- `images.npy`: uint8, N x H x W x C, memory-mapped
+- `images.npy`: uint8, N x H x W x C, memory-mapped, or fetched in blocks
 - `labels.npz`: `labels` uint8 [N, n], `splits` uint8 [N], `names` text [N]; no pickles
 - `dataset.json`: format and version, attributes, sizes, framing, splits, source, and checksums: SHA-256 of every
   `BLOCK` pictures' bytes and of `labels.npz`
@@ -31,7 +31,10 @@ import numpy as np
 
 from fader import files
 from fader.attributes import Schema
+from fader.datasets.remote import RemoteFolder
+from fader.datasets.storage import Folder, Pictures, Shape, Store
 from fader.errors import UserError
+from fader.files import is_url, parse_json
 
 FORMAT = "fader-dataset"
 VERSION = 1
@@ -41,20 +44,28 @@ BLOCK = 1024
 MAX_SIZE = 4096
 SEALING_THREADS = 4
 READ_BYTES = 1 << 20
+# The longest header that `images.npy` may have, and the most bytes of what is read whole.
+HEADER_BYTES = 1 << 12
+MAX_MANIFEST = 1 << 24
+MAX_LABELS = 1 << 30
+
+Location = str | PathLike[str]
+"""Where a dataset is: a folder, or a URL that fsspec reads, such as s3://bucket/faces."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedDataset:
     """A prepared dataset, opened for reading by `open_dataset`."""
 
-    path: Path
+    store: Store
+    """Where it is; in a message, what it is called."""
     schema: Schema
     size: int
     """Side of the pictures in pixels."""
     channels: int
     """1 (grey) or 3 (RGB)."""
-    images: np.ndarray
-    """uint8 [N, size, size, channels], memory-mapped, read-only."""
+    images: Pictures
+    """uint8 [N, size, size, channels], to be indexed with numbers, ranges and int64 [B]; read as they are asked for."""
     labels: np.ndarray
     """int64 [N, n], in the order of the schema."""
     names: np.ndarray
@@ -67,9 +78,14 @@ class PreparedDataset:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def path(self) -> str:
+        """Its folder or URL, as error messages call it."""
+        return str(self.store)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # To another process travels where it is, not the pictures.
-        return open_dataset, (self.path,)
+        return open_dataset, (self.store.location,)
 
     def indices(self, split: str) -> np.ndarray:
         """Which pictures belong to a split, int64. Raises UserError if there is no such split or it is empty."""
@@ -104,19 +120,18 @@ class PreparedDataset:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that identify the content: pictures, labels, names, splits and attributes."""
-        content = [self.info[key] for key in ("attributes", "size", "channels", "count", "checksums")]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return _fingerprint(self.info)
 
     def verify(self) -> None:
         """Read everything and compare it with the checksums. Raises UserError naming the first that is wrong."""
         checksums = self.info["checksums"]
-        if _sha256((self.path / "labels.npz").read_bytes()) != checksums["labels.npz"]:
-            raise UserError(f"{self.path / 'labels.npz'}: it was changed since it was written; prepare it again.")
+        if _sha256(_read(self.store, "labels.npz", MAX_LABELS)) != checksums["labels.npz"]:
+            raise UserError(f"{self.path}/labels.npz: it was changed since it was written; prepare it again.")
         for block, expected in enumerate(checksums["images.npy"]):
             first, last = block * BLOCK, min((block + 1) * BLOCK, len(self))
             if _sha256(self.images[first:last].data) != expected:
                 raise UserError(
-                    f"{self.path / 'images.npy'}: pictures {first} to {last - 1} were changed since they were written;"
+                    f"{self.path}/images.npy: pictures {first} to {last - 1} were changed since they were written;"
                     " prepare it again."
                 )
 
@@ -139,25 +154,24 @@ class PreparedDataset:
         return renderer.counterfactual(int(self.names[index]), changes, self.size)
 
 
-def open_dataset(path: str | PathLike[str]) -> PreparedDataset:
+def open_dataset(location: Location) -> PreparedDataset:
     """Open a prepared dataset. What it costs does not grow with the pixels: their checksums are for `verify`.
 
-    Raises UserError if the folder is missing, of a newer version, or does not hold what `dataset.json` says.
+    Raises UserError if it is missing, of a newer version, or does not hold what `dataset.json` says.
     """
-    path = Path(path)
-    manifest = path / "dataset.json"
-    if not manifest.is_file():
-        raise UserError(f"{path}: there is no prepared dataset here; make one with 'fader prepare'.")
-    info = files.read_json(manifest)
-    schema, size, channels, count = _manifest(manifest, info)
-    images = _open_images(path / "images.npy", (count, size, size, channels))
-    labels, splits, names = _read_labels(path / "labels.npz", count, len(schema))
+    store = RemoteFolder(str(location)) if is_url(location) else Folder(Path(location))
+    if store.size("dataset.json") is None:
+        raise UserError(f"{store}: there is no prepared dataset here; make one with 'fader prepare'.")
+    info = parse_json(_read(store, "dataset.json", MAX_MANIFEST), f"{store}/dataset.json")
+    schema, size, channels, count = _manifest(f"{store}/dataset.json", info)
+    images = _open_images(store, (count, size, size, channels), _fingerprint(info))
+    labels, splits, names = _read_labels(store, count, len(schema))
     most = [len(attribute.values) for attribute in schema]
     if (labels >= most).any() or (splits >= len(SPLITS)).any():
-        raise UserError(f"{path / 'labels.npz'}: it holds labels or splits that there are not; prepare it again.")
+        raise UserError(f"{store}/labels.npz: it holds labels or splits that there are not; prepare it again.")
     if _split_counts(splits) != info["splits"]:
-        raise UserError(f"{path / 'labels.npz'}: its splits are not those of dataset.json; prepare it again.")
-    return PreparedDataset(path, schema, size, channels, images, labels.astype(np.int64), names, splits, info)
+        raise UserError(f"{store}/labels.npz: its splits are not those of dataset.json; prepare it again.")
+    return PreparedDataset(store, schema, size, channels, images, labels.astype(np.int64), names, splits, info)
 
 
 @dataclass(frozen=True)
@@ -308,7 +322,7 @@ def _writing(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder.parent}: it cannot be written to ({error.strerror or error}).") from None
 
 
-def _manifest(path: Path, info: Any) -> tuple[Schema, int, int, int]:
+def _manifest(path: str, info: Any) -> tuple[Schema, int, int, int]:
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise UserError(f"{path}: it does not describe a prepared dataset; make one with 'fader prepare'.")
     version = info.get("version")
@@ -338,26 +352,43 @@ def _manifest(path: Path, info: Any) -> tuple[Schema, int, int, int]:
     return schema, size, channels, count
 
 
-def _open_images(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _read(store: Store, file: str, limit: int) -> bytes:
+    """All of a file that has at most `limit` bytes. Raises UserError."""
+    length = store.size(file)
+    if length is None:
+        raise UserError(f"{store}/{file}: there is no such file; prepare the dataset again.")
+    if length > limit:
+        raise UserError(f"{store}/{file}: its {length:,} bytes are over the limit of {limit:,}.")
     try:
-        with path.open("rb") as stream:
-            header = _header(stream)
-            whole = header == (shape, np.dtype(np.uint8)) and path.stat().st_size == stream.tell() + math.prod(shape)
+        return store.read(file, 0, length)
+    except OSError as error:
+        raise UserError(f"{store}/{file}: it cannot be read ({error.strerror or error}).") from None
+
+
+def _open_images(store: Store, shape: Shape, fingerprint: str) -> Pictures:
+    file = "images.npy"
+    length = store.size(file)
+    if length is None:
+        raise UserError(f"{store}/{file}: there is no such file; prepare the dataset again.")
+    try:
+        stream = io.BytesIO(store.read(file, 0, min(length, HEADER_BYTES)))
+        whole = _header(stream) == (shape, np.dtype(np.uint8)) and length == stream.tell() + math.prod(shape)
         if whole:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return store.pictures(file, stream.tell(), shape, fingerprint)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: it cannot be read ({error}); prepare the dataset again.") from None
-    raise UserError(f"{path}: it does not hold the pictures that dataset.json says; prepare the dataset again.")
+        raise UserError(f"{store}/{file}: it cannot be read ({error}); prepare the dataset again.") from None
+    raise UserError(f"{store}/{file}: it does not hold the pictures that dataset.json says; prepare the dataset again.")
 
 
-def _read_labels(path: Path, count: int, attributes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _read_labels(store: Store, count: int, attributes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     byte = np.dtype(np.uint8)
+    data = _read(store, "labels.npz", MAX_LABELS)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # An array's claims are compared with the file's true size before memory is taken for it.
             headers = {}
             for entry in archive.infolist():
-                if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > path.stat().st_size:
+                if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(data):
                     raise ValueError("compressed")
                 with archive.open(entry) as stream:
                     shape, dtype = headers[entry.filename] = _header(stream)
@@ -370,13 +401,14 @@ def _read_labels(path: Path, count: int, attributes: int) -> tuple[np.ndarray, n
             or (names[0], names[1].kind) != ((count,), "U")
         ):
             raise ValueError("other arrays than expected")
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             if (arrays["names"].view(np.uint32) > sys.maxunicode).any():
                 raise ValueError("names that are not text")
             return arrays["labels"], arrays["splits"], arrays["names"]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise UserError(
-            f"{path}: it does not hold the labels that dataset.json says ({error}); prepare the dataset again."
+            f"{store}/labels.npz: it does not hold the labels that dataset.json says ({error}); prepare the dataset"
+            " again."
         ) from None
 
 
@@ -391,6 +423,11 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 def _split_counts(splits: np.ndarray) -> dict[str, int]:
     return {name: int((splits == k).sum()) for k, name in enumerate(SPLITS)}
+
+
+def _fingerprint(info: Mapping[str, Any]) -> str:
+    content = [info[key] for key in ("attributes", "size", "channels", "count", "checksums")]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _sha256(data: bytes | memoryview) -> str:
