@@ -55,7 +55,11 @@ def source(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_pictures_are_written_in_order_and_the_bad_ones_left_out_by_name(tmp_path: Path, workers: int) -> None:
+def test_pictures_are_written_in_order_and_the_bad_ones_left_out_by_name(
+    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fader.datasets.prepared.BLOCK", 16)  # So that blocks are hashed while pictures move up.
+
     def fetch(i: int) -> int:
         if i == 50:
             raise UserError("p50: it cannot be fetched.")
@@ -74,6 +78,7 @@ def test_pictures_are_written_in_order_and_the_bad_ones_left_out_by_name(tmp_pat
     assert "Left out: 5\n" + "".join(f"  {reason}\n" for reason in [*reasons, "p50: it cannot be fetched."]) in text
     assert text.endswith("A note.\n")
     assert (tmp_path / "data" / "report.txt").read_text() == text
+    assert len(dataset.info["checksums"]["images.npy"]) == 8
     dataset.verify()
 
 
