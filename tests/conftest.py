@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 # Before torch is imported. Small tensors gain nothing from threads, and the tests run one process a core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -35,3 +38,24 @@ def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("datasets") / "portraits"
     prepare_portraits(folder, count=80, workers=1)
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Any]:
+    """fsspec's file system of a local stand-in for S3, with a bucket called "bucket" in it."""
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        files = fsspec.filesystem("s3", skip_instance_cache=True)
+        files.mkdir("bucket")
+        yield files
+    server.stop()

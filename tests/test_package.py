@@ -3,6 +3,7 @@
 import importlib.metadata
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,12 @@ def test_importing_the_package_does_not_import_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_the_package_itself_is_small() -> None:
+    root = Path(fader.__file__).parent
+    installed = [path for path in root.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert 0 < sum(path.stat().st_size for path in installed) < 15_000_000
 
 
 def test_public_names_are_those_of_the_model_module() -> None:

@@ -15,18 +15,32 @@ from typing import Annotated, Any, Literal, TypedDict, get_type_hints
 import tyro
 from docstring_parser import parse_from_object
 from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.constructors import PrimitiveConstructorSpec
 from tyro.extras import SubcommandApp
 
 import fader
 from fader.config import PRESETS, ClassifierConfig, NetworkConfig, configure
 from fader.datasets.portraits.specification import COUNT, SIZE
 from fader.errors import Interrupted, UserError
+from fader.files import is_url
 from fader.progress import say
 
 DEFAULT_PRESET = "small"
 OF_DATASET = ("size", "channels")  # Fields whose default is the dataset's, not the preset's.
 
-Dataset = Annotated[Positional[Path], arg(metavar="DATASET")]
+# A folder or a URL, which a Path would spoil.
+Location = Annotated[
+    Path | str,
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda texts: texts[0] if is_url(texts[0]) else Path(texts[0]),
+        is_instance=lambda value: isinstance(value, Path | str),
+        str_from_instance=lambda value: [str(value)],
+    ),
+]
+Dataset = Annotated[Positional[Location], arg(metavar="DATASET")]
+OfDataset = Annotated[Location | None, arg(metavar="DATASET", help_behavior_hint="")]
 Model = Annotated[Positional[Path], arg(metavar="MODEL")]
 Pictures = Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE ...", help_behavior_hint="")]
 Output = Annotated[Path, arg(aliases=["-o"])]
@@ -236,7 +250,7 @@ def classifier(
     """Train an attribute classifier, to share between runs (`fader train --classifier`).
 
     Args:
-        dataset: A dataset that `fader prepare` made.
+        dataset: A dataset that `fader prepare` made, or its URL.
         output: The classifier folder to write.
         attributes: What to classify.
     """
@@ -265,7 +279,7 @@ def train_verb(preset: str) -> Callable[..., None]:
         """Train a Fader Network, or go on with a run that was stopped: give the same command again.
 
         Args:
-            dataset: A dataset that `fader prepare` made. The networks take its size and channels.
+            dataset: A dataset that `fader prepare` made, or its URL. The networks take its size and channels.
             output: The run folder: model, samples, checkpoints, metrics.
             preset: The settings to start from: the paper's, its authors' code's, or 64 pixels on a CPU.
             attributes: What to learn to slide.
@@ -289,7 +303,7 @@ def select(
     output: Annotated[
         Path | None, arg(aliases=["-o"], metavar="PATH", help_behavior_hint="(default: RUN/candidates.png)")
     ] = None,
-    dataset: Folder = None,
+    dataset: OfDataset = None,
     count: int = 4,
     overwrite: Overwrite = False,
 ) -> None:
@@ -312,7 +326,7 @@ def select(
 
 def evaluate(
     model: Model,
-    dataset: Folder = None,
+    dataset: OfDataset = None,
     split: Split = "test",
     judge: Folder = None,
     output: Annotated[
@@ -343,7 +357,7 @@ def swap(
     together: Flag = False,
     values: Annotated[tuple[str, ...], arg(name="set", metavar="NAME=VALUE ...", help_behavior_hint="")] = (),
     separate: Folder = None,
-    dataset: Folder = None,
+    dataset: OfDataset = None,
     split: Split = "test",
     count: int = 10,
     device: Device = "auto",
@@ -403,7 +417,7 @@ def slide(
     steps: int = 10,
     gif: Flag = False,
     separate: Folder = None,
-    dataset: Folder = None,
+    dataset: OfDataset = None,
     split: Split = "test",
     count: int = 10,
     device: Device = "auto",
@@ -431,11 +445,11 @@ def slide(
     _print_paths(figure.slide(model, shown, output, attribute, start, stop, steps, gif, separate, device, overwrite))
 
 
-def info(folder: Annotated[Positional[Path], arg(metavar="FOLDER")], verify: Flag = False) -> None:
+def info(folder: Annotated[Positional[Location], arg(metavar="FOLDER")], verify: Flag = False) -> None:
     """Say what a dataset, run, model or classifier folder holds.
 
     Args:
-        folder: Any folder that fader wrote.
+        folder: Any folder that fader wrote; a dataset may be given by its URL.
         verify: Read all of a dataset and compare it with its checksums.
     """
     from fader.info import describe

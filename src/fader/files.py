@@ -89,11 +89,25 @@ def write_json(path: Path, data: Any) -> None:
 def read_json(path: Path) -> Any:
     """Raises UserError if the file is missing or is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file.") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise UserError(f"{path}: it cannot be read as JSON ({error}).") from None
+    return parse_json(data, str(path))
+
+
+def parse_json(data: bytes, name: str) -> Any:
+    """Raises UserError, calling it by this name, if it is not JSON in UTF-8."""
+    try:
+        return json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{name}: it cannot be read as JSON ({error}).") from None
+
+
+def is_url(location: str | os.PathLike[str]) -> bool:
+    """Whether this is an address such as s3://bucket/faces and not a path."""
+    return isinstance(location, str) and "://" in location
 
 
 def _sync(path: Path) -> None:

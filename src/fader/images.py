@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from fader.errors import UserError
 from fader.files import replacing
@@ -74,7 +74,8 @@ def open_picture(source: str | PathLike[str] | BinaryIO | Image.Image, name: str
 def _plain(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     with contextlib.suppress(Exception):  # Damaged EXIF data, in as many ways: the picture is taken as it lies.
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
         image = _eight_bit(image)
     if "A" in image.getbands() or "transparency" in image.info:
@@ -85,7 +86,7 @@ def _plain(image: Image.Image) -> Image.Image:
         image = image.convert("L" if image.mode == "1" else "RGB")
     if profile:
         image = _in_srgb(image, profile)
-    return image if image.mode == "L" else image.convert("RGB")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
@@ -164,7 +165,9 @@ def to_array(image: Image.Image, size: int, channels: int = 3, box: Box | None =
     left, top, right, bottom = box or centre_box(*image.size)
     # Cut first: the filter is wider than a pixel and would reach for what lies outside the box.
     whole = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
-    image = image.crop(whole).convert(MODES[channels])
+    image = image.crop(whole)
+    if image.mode != MODES[channels]:
+        image = image.convert(MODES[channels])
     box = left - whole[0], top - whole[1], right - whole[0], bottom - whole[1]
     image = image.resize((size, size), Image.Resampling.LANCZOS, box=box)
     return np.asarray(image).reshape(size, size, channels)

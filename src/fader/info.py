@@ -10,24 +10,26 @@ import numpy as np
 
 from fader.attributes import BINARY, Attribute, Schema
 from fader.config import Config
-from fader.datasets.prepared import SPLITS, PreparedDataset, open_dataset
+from fader.datasets.prepared import SPLITS, Location, PreparedDataset, open_dataset
 from fader.errors import UserError, printable
+from fader.files import is_url
 
 Lines = list[tuple[str, object]]
 """Names and what is said of them."""
 
 
-def describe(path: Path, verify: bool = False) -> str:
-    """What a dataset, run, model or classifier folder holds: attributes, sizes, settings, splits, figures.
+def describe(location: Location, verify: bool = False) -> str:
+    """What a dataset (or its URL), run, model or classifier folder holds: attributes, sizes, settings, splits, figures.
 
     With `verify` all of a dataset is read and compared with its checksums. Raises UserError if the folder is none of
     these, or damaged.
     """
-    if (path / "dataset.json").is_file():
-        data = open_dataset(path)
+    path = Path(location)
+    if is_url(location) or (path / "dataset.json").is_file():
+        data = open_dataset(location)
         if verify:
             data.verify()
-        return _text(f"Dataset {path}", [*_dataset(data), *([("checksums", "all right")] if verify else [])])
+        return _text(f"Dataset {data.path}", [*_dataset(data), *([("checksums", "all right")] if verify else [])])
     if not path.exists():
         raise UserError(f"{path}: there is no such folder; name a dataset, run, model or classifier folder.")
     if verify:

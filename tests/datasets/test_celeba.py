@@ -135,7 +135,7 @@ def test_pictures_of_another_size_are_left_out(published: Path) -> None:
     noise(0).resize((64, 64)).save(published / "img_align_celeba" / "000001.jpg")
     dataset = prepared(published)
     assert dataset.names.tolist()[0] == "000002.jpg"
-    report = (dataset.path / "report.txt").read_text()
+    report = Path(dataset.path, "report.txt").read_text()
     assert "img_align_celeba/000001.jpg: it is 64 x 64 pixels, not 178 x 218." in report
 
 

@@ -55,7 +55,11 @@ def source(
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_pictures_are_written_in_order_and_the_bad_ones_left_out_by_name(tmp_path: Path, workers: int) -> None:
+def test_pictures_are_written_in_order_and_the_bad_ones_left_out_by_name(
+    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fader.datasets.prepared.BLOCK", 16)  # So that blocks are hashed while pictures move up.
+
     def fetch(i: int) -> int:
         if i == 50:
             raise UserError("p50: it cannot be fetched.")
@@ -66,7 +70,7 @@ def test_pictures_are_written_in_order_and_the_bad_ones_left_out_by_name(tmp_pat
     dataset = open_dataset(tmp_path / "data")
     kept = [i for i in range(120) if i not in BAD | {50}]
     assert dataset.names.tolist() == [f"p{i}" for i in kept]
-    assert dataset.images[:, 0, 0, 0].tolist() == kept
+    assert dataset.images[:][:, 0, 0, 0].tolist() == kept
     assert dataset.labels[:, 0].tolist() == [i % 2 for i in kept]
     assert dataset.splits.tolist() == [i % 3 for i in kept]
     assert dataset.info["source"] == {"kind": "test", "left_out": 5}
@@ -74,6 +78,7 @@ def test_pictures_are_written_in_order_and_the_bad_ones_left_out_by_name(tmp_pat
     assert "Left out: 5\n" + "".join(f"  {reason}\n" for reason in [*reasons, "p50: it cannot be fetched."]) in text
     assert text.endswith("A note.\n")
     assert (tmp_path / "data" / "report.txt").read_text() == text
+    assert len(dataset.info["checksums"]["images.npy"]) == 8
     dataset.verify()
 
 
@@ -82,7 +87,7 @@ def test_what_is_in_flight_does_not_grow_with_the_number_of_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     fetched = written = most = 0
-    add = DatasetWriter.add
+    take = DatasetWriter.take
 
     def fetch(i: int) -> int:
         nonlocal fetched, most
@@ -90,12 +95,12 @@ def test_what_is_in_flight_does_not_grow_with_the_number_of_pictures(
         most = max(most, fetched - written)
         return i
 
-    def counting(self: DatasetWriter, image: np.ndarray, labels: np.ndarray, split: int, name: str) -> None:
+    def counting(self: DatasetWriter, place: int, labels: np.ndarray, split: int, name: str) -> None:
         nonlocal written
-        add(self, image, labels, split, name)
+        take(self, place, labels, split, name)
         written += 1
 
-    monkeypatch.setattr(DatasetWriter, "add", counting)
+    monkeypatch.setattr(DatasetWriter, "take", counting)
     prepare(source(2000, fetch), tmp_path / "data", workers)
     assert written == 2000
     assert MAX_CHUNK <= most <= (1 if workers == 1 else 2 * workers) * MAX_CHUNK

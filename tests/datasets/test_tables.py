@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fader.attributes import BINARY
-from fader.datasets.tables import MISSING, Table, read_table
+from fader.datasets.tables import CHUNK, MISSING, Table, read_table
 from fader.errors import UserError
 
 
@@ -174,6 +174,21 @@ def test_splits(tmp_path: Path) -> None:
     for wrong in ("", "holdout"):
         with pytest.raises(UserError, match=f"column 'split' has '{wrong}' in row 3; a split is train, valid or test"):
             column(tmp_path, ["train", wrong], "split").splits("split")
+
+
+def test_long_tables_are_read_in_parts_that_do_not_show(tmp_path: Path) -> None:
+    count = 2 * CHUNK + 5
+    hair = ["red", "black", " red "]
+    lines = [f"{i}.jpg,{hair[i % 3]},{'?' if i > CHUNK else 1 - i % 2}\n" for i in range(count)]
+    found = table(tmp_path, "file,Hair,Hat\n" + "".join(lines))
+    schema, labels, _ = found.attributes(["Hair"])
+    assert schema.attributes[0].values == ("black", "red")
+    assert labels[:, 0].tolist() == [(1, 0, 1)[i % 3] for i in range(count)]
+    assert found.names == [f"{i}.jpg" for i in range(count)]
+    with pytest.raises(UserError, match=rf"'\?' in row {CHUNK + 3} among numbers"):
+        found.attributes(["Hat"])
+    with pytest.raises(UserError, match=rf"row {count + 2} names '1.jpg' again, after row 3"):
+        table(tmp_path, "file,Hair,Hat\n" + "".join([*lines, "1.jpg,red,1\n"]))
 
 
 def test_cells_take_a_byte_each(tmp_path: Path) -> None:

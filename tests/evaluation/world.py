@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fader.attributes import Attribute, Schema
 from fader.config import JUDGE
 from fader.datasets.prepared import SPLITS, PreparedDataset
+from fader.datasets.storage import Folder, Shape, Which
 from fader.images import to_pixels
 from fader.training.classifier import Classifier
 
@@ -29,6 +30,23 @@ def paint(image: np.ndarray, labels: np.ndarray) -> np.ndarray:
     for k, block in enumerate(BLOCKS):
         image[block] = BYTES[k][labels[k]]
     return image
+
+
+class Held:
+    """Pictures that are in memory anyway."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.shape: Shape = array.shape
+        self._array = array
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __getitem__(self, which: Which) -> np.ndarray:
+        return self._array[which]
+
+    def read_ahead(self, which: np.ndarray) -> None:
+        pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +83,7 @@ def world(count: int = 240, knows: bool = True, labels: np.ndarray | None = None
         "checksums": {"labels.npz": str(hash(labels.tobytes()))},
     }
     names = np.array([f"picture {i}" for i in range(count)])
-    return World(Path("world"), SCHEMA, SIZE, 1, images, labels, names, splits, info, knows)
+    return World(Folder(Path("world")), SCHEMA, SIZE, 1, Held(images), labels, names, splits, info, knows)
 
 
 def values_of(bytes_: tuple[int, ...]) -> Tensor:

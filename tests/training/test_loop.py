@@ -333,3 +333,31 @@ def test_run_survives_json(dataset: Path, classifier: Path, tmp_path: Path) -> N
     opened = open_run(run)
     assert opened.config == config(steps=2)
     assert dataclasses.replace(opened, folder=Path("x")).schema == opened.schema
+
+
+def test_a_dataset_in_a_bucket_makes_the_same_run_and_resumes_to_the_bit(
+    dataset: Path, classifier: Path, s3: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3.put(str(dataset), "bucket/portraits", recursive=True)
+    monkeypatch.setenv("FADER_CACHE", str(tmp_path / "cache"))
+    run_training(dataset, tmp_path / "local", classifier)
+    original, calls = training_step, 0
+
+    def step_with_a_signal(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 13:
+            signal.raise_signal(signal.SIGTERM)
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "training_step", step_with_a_signal)
+    there = ("s3://bucket/portraits", tmp_path / "remote", config(), ["Eyeglasses", "Beard"], classifier)
+    with pytest.raises(Interrupted):
+        train(*there, device="cpu")
+    train(*there, device="cpu")
+    assert calls == 24
+    ours, theirs = weights(tmp_path / "remote"), weights(tmp_path / "local")
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert open_run(tmp_path / "remote").dataset["path"] == "s3://bucket/portraits"
+    assert "Side by side" in show_candidates(tmp_path / "remote")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fader.attributes import Attribute, Schema
-from fader.training.sampling import Sampler, balancing_weights, flip_coins
+from fader.training.sampling import READ_AHEAD, Sampler, balancing_weights, flip_coins
 
 
 def test_a_pass_shows_every_picture_once_and_the_next_in_another_order() -> None:
@@ -21,6 +21,13 @@ def test_batches_are_a_function_of_seed_and_step() -> None:
     np.testing.assert_array_equal(second.batch(13)[0], later[0])
     np.testing.assert_array_equal(second.batch(13)[1], later[1])
     assert list(Sampler(indices, 8, seed=2).batch(13)[0]) != list(later[0])
+
+
+def test_reading_ahead_across_the_end_of_a_pass_changes_no_batch() -> None:
+    plain, ahead = Sampler(np.arange(30), 8, seed=1), Sampler(np.arange(30), 8, seed=1)
+    for step in range(20):
+        ahead.batch(step + READ_AHEAD)
+        np.testing.assert_array_equal(ahead.batch(step)[0], plain.batch(step)[0])
 
 
 def test_coins_belong_to_seed_pass_and_picture_in_whatever_order_they_are_tossed() -> None:

@@ -69,7 +69,7 @@ def prepare_celeba(
             rows = _published_rows(stream, where) if table_name.endswith(".txt") else text_rows(stream, where)
             table = parse_table(rows, where)
         pictures = stack.enter_context(_pictures(files))
-        inside = [name for name in pictures.names if PurePosixPath(name).parent.name == PICTURES]
+        inside = [name for name in pictures.names if _is_inside(name)]
         # All columns are attributes by name: one that cannot be is damage, not something to pass over.
         found = labelled_files(table, attributes or list(table.columns), inside, pictures.path)
         splits = _splits(files, found.names)
@@ -79,18 +79,22 @@ def prepare_celeba(
 
 def _find(files: PictureFiles, stem: str) -> str | None:
     """The file of this name, as text or as CSV, that lies least deep."""
-    found = [name for name in files.names if PurePosixPath(name).name in (f"{stem}.txt", f"{stem}.csv")]
+    found = [name for name in files.names if name.rpartition("/")[2] in (f"{stem}.txt", f"{stem}.csv")]
     return min(found, key=lambda name: (name.count("/"), name), default=None)
 
 
 def _pictures(files: PictureFiles) -> PictureFiles:
     """What holds the pictures: the files themselves, or an archive among them."""
-    if any(PurePosixPath(name).parent.name == PICTURES for name in files.names):
+    if any(map(_is_inside, files.names)):
         return files
-    archive = next((name for name in files.names if PurePosixPath(name).name == f"{PICTURES}.zip"), None)
+    archive = next((name for name in files.names if name.rpartition("/")[2] == f"{PICTURES}.zip"), None)
     if archive is None or not files.path.is_dir():
         raise UserError(f"{files.path}: there is neither a folder {PICTURES} with pictures in it nor {PICTURES}.zip.")
     return PictureFiles(files.path / archive)
+
+
+def _is_inside(name: str) -> bool:
+    return name.rpartition("/")[0].rpartition("/")[2] == PICTURES
 
 
 def _published_rows(stream: IO[bytes], where: str) -> Iterator[list[str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -153,13 +154,15 @@ def labelled_files(table: Table, attributes: Sequence[str] | None, files: Sequen
 
 class _FileFinder:
     def __init__(self, files: Sequence[str]) -> None:
-        self._named: dict[str, list[str]] = defaultdict(list)
-        self._stemmed: dict[str, list[str]] = defaultdict(list)
-        for file in files:
-            name = file.rpartition("/")[2]
-            self._named[name].append(file)
-            if is_picture(name):
-                self._stemmed[PurePosixPath(name).stem].append(file)
+        self._files = files
+
+    @cached_property
+    def _named(self) -> Mapping[str, Sequence[str]]:
+        return _grouped((file.rpartition("/")[2], file) for file in self._files)
+
+    @cached_property
+    def _stemmed(self) -> Mapping[str, Sequence[str]]:
+        return _grouped((file.rpartition("/")[2].rpartition(".")[0], file) for file in self._files if is_picture(file))
 
     def find(self, name: str) -> list[str]:
         """The files that a table's name may mean."""
@@ -171,6 +174,13 @@ class _FileFinder:
                 file for file in self._stemmed.get(last, ()) if _one_ends_with_other(file.rpartition(".")[0], name)
             ]
         return [name] if name in found else found
+
+
+def _grouped(pairs: Iterable[tuple[str, str]]) -> Mapping[str, Sequence[str]]:
+    groups: dict[str, list[str]] = defaultdict(list)
+    for key, file in pairs:
+        groups[key].append(file)
+    return groups
 
 
 def _one_ends_with_other(first: str, second: str) -> bool:

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import IO
 
@@ -68,9 +68,10 @@ class PictureFiles:
     def fetch(self, name: str) -> tuple[str, Path | bytes]:
         """What `PictureReader` needs to make the picture of this file, in any process. Raises UserError."""
         if self._archive is None:
-            if not (self.path / name).is_file():  # Opening a pipe or a device could wait for ever.
+            path = self.path / name
+            if not path.is_file():  # Opening a pipe or a device could wait for ever.
                 raise UserError(f"{name}: it is not a regular file.")
-            return name, self.path / name
+            return name, path
         try:
             return name, self._archive.read(self._entries[name])
         except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, zlib.error) as error:
@@ -86,7 +87,8 @@ class PictureFiles:
 
 def is_picture(name: str) -> bool:
     """Whether a file's name ends as those of a picture format do."""
-    return PurePosixPath(name).suffix.lower() in _picture_endings()
+    stem, dot, ending = name.rpartition("/")[2].rpartition(".")
+    return bool(stem) and f"{dot}{ending}".lower() in _picture_endings()
 
 
 @cache

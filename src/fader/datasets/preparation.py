@@ -13,14 +13,14 @@ import numpy as np
 
 from fader import files
 from fader.attributes import Schema
-from fader.datasets.prepared import MAX_SIZE, DatasetWriter, open_dataset
+from fader.datasets.prepared import MAX_SIZE, DatasetWriter, PicturesFile, open_dataset
 from fader.datasets.report import report
 from fader.errors import UserError
 from fader.parallel import map_in_order, processors
 from fader.progress import progress
 
-# A worker is handed this many bytes of finished pictures at a time, and at most MAX_CHUNK pictures.
-CHUNK_BYTES = 1 << 20
+# A worker makes this many bytes of finished pictures at a time, and at most MAX_CHUNK pictures.
+CHUNK_BYTES = 1 << 21
 MAX_CHUNK = 16
 
 
@@ -98,15 +98,15 @@ def prepare(
         progress(f"Preparing {output.name}", total) as bar,
         DatasetWriter(folder, source.schema, source.size, source.channels) as writer,
         # Closed at once when the loop is left by an exception, so that no worker outlives it.
-        closing(_render_in_order(source, chunks, workers)) as rendered,
+        closing(_write_pictures(source, chunks, writer.pictures, workers)) as results,
     ):
-        for i, picture in rendered:
-            if isinstance(picture, str):
-                if strict:
-                    raise _strict_error(picture)
-                left_out.append(picture)
+        for place, reason in results:
+            if reason is None:
+                writer.take(place, source.labels[place], int(source.splits[place]), source.names[place])
+            elif strict:
+                raise _strict_error(reason)
             else:
-                writer.add(picture, source.labels[i], int(source.splits[i]), source.names[i])
+                left_out.append(reason)
             bar.advance(shown=f"{len(left_out)} left out" if left_out else None)
         if not len(writer):
             reason = f"; the first: {left_out[0]}" if left_out else "."
@@ -121,14 +121,17 @@ def _write_report(folder: Path, output: Path, left_out: Sequence[str], notes: Se
     return report(dataset, output, left_out, notes, most=20)
 
 
-def _render_in_order(
-    source: Source, chunks: Iterable[range], workers: int
-) -> Generator[tuple[int, np.ndarray | str], None, None]:
-    """Each picture's index with the picture, or the reason why there is none, in order."""
+def _write_pictures(
+    source: Source, chunks: Iterable[range], file: PicturesFile, workers: int
+) -> Generator[tuple[int, str | None], None, None]:
+    """Write the pictures from several processes, each to the place of its index, so that none travels between them.
+
+    Gives each index, in order, with the reason why there is no such picture, if there is none.
+    """
     fetched = ((chunk, _fetch(source, chunk)) for chunk in chunks)
-    with closing(map_in_order(partial(_render, source.render), fetched, workers)) as rendered:
-        for chunk, pictures in rendered:
-            yield from zip(chunk, pictures, strict=True)
+    with closing(map_in_order(partial(_write_chunk, source.render, file), fetched, workers)) as written:
+        for chunk, reasons in written:
+            yield from zip(chunk, reasons, strict=True)
 
 
 def _fetch(source: Source, chunk: range) -> list[Any]:
@@ -141,19 +144,23 @@ def _fetch(source: Source, chunk: range) -> list[Any]:
     return items
 
 
-def _render(
-    render: Callable[[Any], np.ndarray], fetched: tuple[range, list[Any]]
-) -> tuple[range, list[np.ndarray | str]]:
+def _write_chunk(
+    render: Callable[[Any], np.ndarray], file: PicturesFile, fetched: tuple[range, list[Any]]
+) -> tuple[range, list[str | None]]:
     chunk, items = fetched
-    results: list[np.ndarray | str] = []
+    pictures: list[np.ndarray] = []
+    reasons: list[str | None] = []
     for item in items:
         try:
             if isinstance(item, UserError):
                 raise item
-            results.append(render(item))
+            pictures.append(render(item))
+            reasons.append(None)
         except UserError as error:
-            results.append(str(error))
-    return chunk, results
+            pictures.append(np.zeros(file.shape, dtype=np.uint8))
+            reasons.append(str(error))
+    file.write(chunk.start, pictures)
+    return chunk, reasons
 
 
 def _empty_folder(path: Path) -> bool:

@@ -1,6 +1,6 @@
-"""The prepared dataset: a folder that is read in place, by any number of processes, without loading it.
+"""The prepared dataset: a folder or URL that is read in place, by any number of processes, without loading it.
 
-- `images.npy`: uint8, N x H x W x C, memory-mapped
+- `images.npy`: uint8, N x H x W x C, memory-mapped, or fetched in blocks
 - `labels.npz`: `labels` uint8 [N, n], `splits` uint8 [N], `names` text [N]; no pickles
 - `dataset.json`: format and version, attributes, sizes, framing, splits, source, and checksums: SHA-256 of every
   `BLOCK` pictures' bytes and of `labels.npz`
@@ -11,24 +11,30 @@ Importing this module does not import torch.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
+import os
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from fader import files
 from fader.attributes import Schema
+from fader.datasets.remote import RemoteFolder
+from fader.datasets.storage import Folder, Pictures, Shape, Store
 from fader.errors import UserError
+from fader.files import is_url, parse_json
 
 FORMAT = "fader-dataset"
 VERSION = 1
@@ -36,20 +42,30 @@ SPLITS = ("train", "valid", "test")
 # Pictures under one checksum.
 BLOCK = 1024
 MAX_SIZE = 4096
+SEALING_THREADS = 4
+READ_BYTES = 1 << 20
+# The longest header that `images.npy` may have, and the most bytes of what is read whole.
+HEADER_BYTES = 1 << 12
+MAX_MANIFEST = 1 << 24
+MAX_LABELS = 1 << 30
+
+Location = str | PathLike[str]
+"""Where a dataset is: a folder, or a URL that fsspec reads, such as s3://bucket/faces."""
 
 
 @dataclass(frozen=True, eq=False)
 class PreparedDataset:
     """A prepared dataset, opened for reading by `open_dataset`."""
 
-    path: Path
+    store: Store
+    """Where it is; in a message, what it is called."""
     schema: Schema
     size: int
     """Side of the pictures in pixels."""
     channels: int
     """1 (grey) or 3 (RGB)."""
-    images: np.ndarray
-    """uint8 [N, size, size, channels], memory-mapped, read-only."""
+    images: Pictures
+    """uint8 [N, size, size, channels], to be indexed with numbers, ranges and int64 [B]; read as they are asked for."""
     labels: np.ndarray
     """int64 [N, n], in the order of the schema."""
     names: np.ndarray
@@ -62,9 +78,14 @@ class PreparedDataset:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def path(self) -> str:
+        """Its folder or URL, as error messages call it."""
+        return str(self.store)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # To another process travels where it is, not the pictures.
-        return open_dataset, (self.path,)
+        return open_dataset, (self.store.location,)
 
     def indices(self, split: str, most: int | None = None) -> np.ndarray:
         """Which pictures belong to a split, int64; of more than `most`, so many, evenly spaced.
@@ -104,19 +125,18 @@ class PreparedDataset:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that identify the content: pictures, labels, names, splits and attributes."""
-        content = [self.info[key] for key in ("attributes", "size", "channels", "count", "checksums")]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        return _fingerprint(self.info)
 
     def verify(self) -> None:
         """Read everything and compare it with the checksums. Raises UserError naming the first that is wrong."""
         checksums = self.info["checksums"]
-        if _sha256((self.path / "labels.npz").read_bytes()) != checksums["labels.npz"]:
-            raise UserError(f"{self.path / 'labels.npz'}: it was changed since it was written; prepare it again.")
+        if _sha256(_read(self.store, "labels.npz", MAX_LABELS)) != checksums["labels.npz"]:
+            raise UserError(f"{self.path}/labels.npz: it was changed since it was written; prepare it again.")
         for block, expected in enumerate(checksums["images.npy"]):
             first, last = block * BLOCK, min((block + 1) * BLOCK, len(self))
-            if _sha256(self.images[first:last].tobytes()) != expected:
+            if _sha256(self.images[first:last].data) != expected:
                 raise UserError(
-                    f"{self.path / 'images.npy'}: pictures {first} to {last - 1} were changed since they were written;"
+                    f"{self.path}/images.npy: pictures {first} to {last - 1} were changed since they were written;"
                     " prepare it again."
                 )
 
@@ -139,25 +159,88 @@ class PreparedDataset:
         return renderer.counterfactual(int(self.names[index]), changes, self.size)
 
 
-def open_dataset(path: str | PathLike[str]) -> PreparedDataset:
+def open_dataset(location: Location) -> PreparedDataset:
     """Open a prepared dataset. What it costs does not grow with the pixels: their checksums are for `verify`.
 
-    Raises UserError if the folder is missing, of a newer version, or does not hold what `dataset.json` says.
+    Raises UserError if it is missing, of a newer version, or does not hold what `dataset.json` says.
     """
-    path = Path(path)
-    manifest = path / "dataset.json"
-    if not manifest.is_file():
-        raise UserError(f"{path}: there is no prepared dataset here; make one with 'fader prepare'.")
-    info = files.read_json(manifest)
-    schema, size, channels, count = _manifest(manifest, info)
-    images = _open_images(path / "images.npy", (count, size, size, channels))
-    labels, splits, names = _read_labels(path / "labels.npz", count, len(schema))
+    store = RemoteFolder(str(location)) if is_url(location) else Folder(Path(location))
+    if store.size("dataset.json") is None:
+        raise UserError(f"{store}: there is no prepared dataset here; make one with 'fader prepare'.")
+    info = parse_json(_read(store, "dataset.json", MAX_MANIFEST), f"{store}/dataset.json")
+    schema, size, channels, count = _manifest(f"{store}/dataset.json", info)
+    images = _open_images(store, (count, size, size, channels), _fingerprint(info))
+    labels, splits, names = _read_labels(store, count, len(schema))
     most = [len(attribute.values) for attribute in schema]
     if (labels >= most).any() or (splits >= len(SPLITS)).any():
-        raise UserError(f"{path / 'labels.npz'}: it holds labels or splits that there are not; prepare it again.")
+        raise UserError(f"{store}/labels.npz: it holds labels or splits that there are not; prepare it again.")
     if _split_counts(splits) != info["splits"]:
-        raise UserError(f"{path / 'labels.npz'}: its splits are not those of dataset.json; prepare it again.")
-    return PreparedDataset(path, schema, size, channels, images, labels.astype(np.int64), names, splits, info)
+        raise UserError(f"{store}/labels.npz: its splits are not those of dataset.json; prepare it again.")
+    return PreparedDataset(store, schema, size, channels, images, labels.astype(np.int64), names, splits, info)
+
+
+@dataclass(frozen=True)
+class PicturesFile:
+    """`images.npy` of a dataset that is being written, to which any number of processes write pictures at a time."""
+
+    path: Path
+    shape: tuple[int, int, int]
+    """Of a picture: size, size, channels."""
+
+    def create(self) -> None:
+        with _writing(self.path.parent), self.path.open("wb") as stream:
+            stream.write(self._header(0))
+
+    def write(self, place: int, pictures: Sequence[np.ndarray]) -> None:
+        """Write pictures (uint8, size x size x channels) one after the other from a place on.
+
+        Raises UserError if the disk does not take them.
+        """
+        for picture in pictures:
+            if picture.shape != self.shape or picture.dtype != np.uint8:
+                raise ValueError(f"{picture.dtype} {picture.shape} is not uint8 {self.shape}")
+        with _writing(self.path.parent), self._open_at(place) as stream:
+            for picture in pictures:
+                stream.write(picture.tobytes())
+
+    def move(self, place: int, to: int) -> None:
+        """Copy the picture at a place to an earlier one."""
+        with _writing(self.path.parent), self._open_at(place) as stream:
+            data = stream.read(math.prod(self.shape))
+            stream.seek(self._offset(to))
+            stream.write(data)
+
+    def sealed(self, first: int, last: int) -> str:
+        """The SHA-256 of pictures `first` to `last` - 1, once they are on the disk."""
+        with self._open_at(first) as stream:
+            os.fsync(stream.fileno())
+            checksum, left = hashlib.sha256(), self._offset(last) - self._offset(first)
+            while data := stream.read(min(left, READ_BYTES)):
+                checksum.update(data)
+                left -= len(data)
+            return checksum.hexdigest()
+
+    def finish(self, count: int) -> None:
+        """Make it an array of the first `count` pictures."""
+        with _writing(self.path.parent), self._open_at(0) as stream:
+            stream.truncate(self._offset(count))
+            stream.seek(0)
+            stream.write(self._header(count))
+
+    def _open_at(self, place: int) -> BinaryIO:
+        stream = self.path.open("r+b")
+        stream.seek(self._offset(place))
+        return stream
+
+    def _offset(self, place: int) -> int:
+        return len(self._header(0)) + place * math.prod(self.shape)
+
+    def _header(self, count: int) -> bytes:
+        # NumPy leaves room in the header for the first axis to grow, so that it can be rewritten in place.
+        stream = io.BytesIO()
+        shape = (count, *self.shape)
+        np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        return stream.getvalue()
 
 
 class DatasetWriter:
@@ -167,17 +250,16 @@ class DatasetWriter:
     """
 
     def __init__(self, folder: Path, schema: Schema, size: int, channels: int) -> None:
+        self.pictures = PicturesFile(folder / "images.npy", (size, size, channels))
         self._folder = folder
         self._schema = schema
-        self._shape = (size, size, channels)
         self._labels = bytearray()
         self._splits = bytearray()
         self._names: list[str] = []
-        self._checksums: list[str] = []
-        self._block = hashlib.sha256()
-        with self._writing():
-            self._file = (folder / "images.npy").open("wb")
-            self._write_header()
+        # A block is synced and hashed beside the writing of those that follow it.
+        self._sealing = ThreadPoolExecutor(SEALING_THREADS)
+        self._checksums: list[Future[str]] = []
+        self.pictures.create()
 
     def __enter__(self) -> DatasetWriter:
         return self
@@ -185,74 +267,67 @@ class DatasetWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self._writing():
-            self._file.close()
+        self._sealing.shutdown(cancel_futures=True)
 
     def __len__(self) -> int:
         return len(self._names)
 
     def add(self, image: np.ndarray, labels: np.ndarray, split: int, name: str) -> None:
         """Append a picture (uint8, size x size x channels), its labels [n], its position in SPLITS and its name."""
-        if image.shape != self._shape or image.dtype != np.uint8:
-            raise ValueError(f"{name}: {image.dtype} {image.shape} is not uint8 {self._shape}")
-        data = image.tobytes()
-        with self._writing():
-            self._file.write(data)
-        self._block.update(data)
+        self.pictures.write(len(self), [image])
+        self.take(len(self), labels, split, name)
+
+    def take(self, place: int, labels: np.ndarray, split: int, name: str) -> None:
+        """Append a picture that was written to `pictures` already, at the place that is next or at a later one."""
+        if place != len(self):
+            self.pictures.move(place, len(self))
         self._labels += np.asarray(labels, dtype=np.uint8).tobytes()
         self._splits.append(split)
         self._names.append(name)
         if len(self) % BLOCK == 0:
-            self._end_block()
+            self._seal(len(self) - BLOCK)
 
     def finish(self, framing: Mapping[str, Any], source: Mapping[str, Any]) -> None:
         """Write what is known only now: the number of pictures, the labels and `dataset.json`."""
+        self.pictures.finish(len(self))
         if len(self) % BLOCK:
-            self._end_block()
+            self._seal(len(self) // BLOCK * BLOCK)
         splits = np.frombuffer(self._splits, dtype=np.uint8)
         labels = np.frombuffer(self._labels, dtype=np.uint8).reshape(len(self), len(self._schema))
         names = np.array(self._names, dtype=np.str_)
-        with self._writing():
-            self._file.seek(0)
-            self._write_header()
-            self._file.close()
+        with _writing(self._folder):
             # Not compressed, so that the same content is the same bytes whatever the compression library.
             np.savez(self._folder / "labels.npz", labels=labels, splits=splits, names=names)
             info = {
                 "format": FORMAT,
                 "version": VERSION,
                 "attributes": self._schema.to_json(),
-                "size": self._shape[0],
-                "channels": self._shape[2],
+                "size": self.pictures.shape[0],
+                "channels": self.pictures.shape[2],
                 "count": len(self),
                 "splits": _split_counts(splits),
                 "framing": dict(framing),
                 "source": dict(source),
                 "checksums": {
-                    "images.npy": self._checksums,
+                    "images.npy": [checksum.result() for checksum in self._checksums],
                     "labels.npz": _sha256((self._folder / "labels.npz").read_bytes()),
                 },
             }
             files.write_json(self._folder / "dataset.json", info)
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise UserError(f"{self._folder.parent}: it cannot be written to ({error.strerror or error}).") from None
-
-    def _write_header(self) -> None:
-        # NumPy leaves room in the header for the first axis to grow, so that it can be rewritten in place.
-        shape = (len(self), *self._shape)
-        np.lib.format.write_array_header_1_0(self._file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-
-    def _end_block(self) -> None:
-        self._checksums.append(self._block.hexdigest())
-        self._block = hashlib.sha256()
+    def _seal(self, first: int) -> None:
+        self._checksums.append(self._sealing.submit(self.pictures.sealed, first, len(self)))
 
 
-def _manifest(path: Path, info: Any) -> tuple[Schema, int, int, int]:
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{folder.parent}: it cannot be written to ({error.strerror or error}).") from None
+
+
+def _manifest(path: str, info: Any) -> tuple[Schema, int, int, int]:
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise UserError(f"{path}: it does not describe a prepared dataset; make one with 'fader prepare'.")
     version = info.get("version")
@@ -282,26 +357,43 @@ def _manifest(path: Path, info: Any) -> tuple[Schema, int, int, int]:
     return schema, size, channels, count
 
 
-def _open_images(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _read(store: Store, file: str, limit: int) -> bytes:
+    """All of a file that has at most `limit` bytes. Raises UserError."""
+    length = store.size(file)
+    if length is None:
+        raise UserError(f"{store}/{file}: there is no such file; prepare the dataset again.")
+    if length > limit:
+        raise UserError(f"{store}/{file}: its {length:,} bytes are over the limit of {limit:,}.")
     try:
-        with path.open("rb") as stream:
-            header = _header(stream)
-            whole = header == (shape, np.dtype(np.uint8)) and path.stat().st_size == stream.tell() + math.prod(shape)
+        return store.read(file, 0, length)
+    except OSError as error:
+        raise UserError(f"{store}/{file}: it cannot be read ({error.strerror or error}).") from None
+
+
+def _open_images(store: Store, shape: Shape, fingerprint: str) -> Pictures:
+    file = "images.npy"
+    length = store.size(file)
+    if length is None:
+        raise UserError(f"{store}/{file}: there is no such file; prepare the dataset again.")
+    try:
+        stream = io.BytesIO(store.read(file, 0, min(length, HEADER_BYTES)))
+        whole = _header(stream) == (shape, np.dtype(np.uint8)) and length == stream.tell() + math.prod(shape)
         if whole:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            return store.pictures(file, stream.tell(), shape, fingerprint)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path}: it cannot be read ({error}); prepare the dataset again.") from None
-    raise UserError(f"{path}: it does not hold the pictures that dataset.json says; prepare the dataset again.")
+        raise UserError(f"{store}/{file}: it cannot be read ({error}); prepare the dataset again.") from None
+    raise UserError(f"{store}/{file}: it does not hold the pictures that dataset.json says; prepare the dataset again.")
 
 
-def _read_labels(path: Path, count: int, attributes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _read_labels(store: Store, count: int, attributes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     byte = np.dtype(np.uint8)
+    data = _read(store, "labels.npz", MAX_LABELS)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # An array's claims are compared with the file's true size before memory is taken for it.
             headers = {}
             for entry in archive.infolist():
-                if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > path.stat().st_size:
+                if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(data):
                     raise ValueError("compressed")
                 with archive.open(entry) as stream:
                     shape, dtype = headers[entry.filename] = _header(stream)
@@ -314,13 +406,14 @@ def _read_labels(path: Path, count: int, attributes: int) -> tuple[np.ndarray, n
             or (names[0], names[1].kind) != ((count,), "U")
         ):
             raise ValueError("other arrays than expected")
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             if (arrays["names"].view(np.uint32) > sys.maxunicode).any():
                 raise ValueError("names that are not text")
             return arrays["labels"], arrays["splits"], arrays["names"]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise UserError(
-            f"{path}: it does not hold the labels that dataset.json says ({error}); prepare the dataset again."
+            f"{store}/labels.npz: it does not hold the labels that dataset.json says ({error}); prepare the dataset"
+            " again."
         ) from None
 
 
@@ -337,5 +430,10 @@ def _split_counts(splits: np.ndarray) -> dict[str, int]:
     return {name: int((splits == k).sum()) for k, name in enumerate(SPLITS)}
 
 
-def _sha256(data: bytes) -> str:
+def _fingerprint(info: Mapping[str, Any]) -> str:
+    content = [info[key] for key in ("attributes", "size", "channels", "count", "checksums")]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _sha256(data: bytes | memoryview) -> str:
     return hashlib.sha256(data).hexdigest()

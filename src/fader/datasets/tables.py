@@ -22,6 +22,8 @@ from fader.errors import UserError
 
 # The label that stands for a missing one, and so also the number of values that an attribute can have.
 MISSING = 255
+# Rows that are sorted into columns at a time.
+CHUNK = 1024
 # A column of more different texts than this becomes an attribute only where it is asked for by name.
 MAX_CATEGORIES = 20
 
@@ -53,18 +55,28 @@ class Column:
     crowded: bool = False
     """Whether there are more values than an attribute can have; `codes` is then good for nothing."""
     _known: dict[str, int] = field(default_factory=dict)
+    """The codes of the texts, with the spaces around them, that have appeared."""
 
-    def add(self, cell: str, row: int) -> None:
+    def extend(self, cells: Sequence[str], rows: Sequence[int]) -> None:
+        """Append these cells, which are in these rows of the table."""
+        if self.crowded:
+            return
+        codes = list(map(self._known.get, cells))
+        if None in codes:
+            codes = [self._code(cell, row) for cell, row in zip(cells, rows, strict=True)]
+        self.codes.extend(codes)  # type: ignore[arg-type]
+
+    def _code(self, cell: str, row: int) -> int:
         value = cell.strip()
-        code = self._known.get(value)
-        if code is None:
+        if value not in self._known:
             if len(self.values) == MISSING:
-                self.crowded, code = True, 0
-            else:
-                code = self._known[value] = len(self.values)
-                self.values.append(value)
-                self.rows.append(row)
-        self.codes.append(code)
+                self.crowded = True
+                return 0
+            self._known[value] = len(self.values)
+            self.values.append(value)
+            self.rows.append(row)
+        self._known[cell] = self._known[value]
+        return self._known[value]
 
     def translated(self, codes: Sequence[int]) -> np.ndarray:
         """uint8 [N]: each row's entry of a list with one entry for each of `values`."""
@@ -220,18 +232,19 @@ def parse_table(rows: Iterator[list[str]], where: str, file_column: str | None =
     position = header.index(file_column)
     columns = [Column(name) for k, name in enumerate(header) if k != position]
     names: dict[str, int] = {}
-    for row, cells in enumerate(rows, start=2):
-        if not any(cells):
-            continue
-        if len(cells) != len(header):
-            raise UserError(f"{where}: row {row} has {len(cells)} cells and the header {len(header)}.")
-        name = cells.pop(position).strip()
-        if not name:
-            raise UserError(f"{where}: row {row} names no file in column {file_column!r}.")
-        if names.setdefault(name, row) != row:
-            raise UserError(f"{where}: row {row} names {name!r} again, after row {names[name]}.")
-        for column, cell in zip(columns, cells, strict=True):
-            column.add(cell, row)
+    numbered = ((row, cells) for row, cells in enumerate(rows, start=2) if any(cells))
+    while chunk := list(itertools.islice(numbered, CHUNK)):
+        for row, cells in chunk:
+            if len(cells) != len(header):
+                raise UserError(f"{where}: row {row} has {len(cells)} cells and the header {len(header)}.")
+            name = cells.pop(position).strip()
+            if not name:
+                raise UserError(f"{where}: row {row} names no file in column {file_column!r}.")
+            if names.setdefault(name, row) != row:
+                raise UserError(f"{where}: row {row} names {name!r} again, after row {names[name]}.")
+        numbers, lines = zip(*chunk, strict=True)
+        for column, column_cells in zip(columns, zip(*lines, strict=True), strict=True):
+            column.extend(column_cells, numbers)
     if not names:
         raise UserError(f"{where}: the table has a header but no rows; it needs a row for each picture.")
     return Table(where, file_column, list(names), {column.name: column for column in columns if column.name})

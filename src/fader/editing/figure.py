@@ -11,7 +11,7 @@ import numpy as np
 from fader import figures
 from fader.attributes import Attribute, Schema
 from fader.datasets.pictures import is_picture
-from fader.datasets.prepared import open_dataset
+from fader.datasets.prepared import Location, open_dataset
 from fader.editing.names import distinct, safe
 from fader.edits import Edit, decode_rows, row_titles, swaps, to_swap
 from fader.errors import UserError
@@ -28,7 +28,7 @@ MOST_PICTURES = 5000  # In a figure: more could not be looked at, and would fill
 class Selection:
     """Pictures of a prepared dataset, which come with their true labels."""
 
-    dataset: Path
+    dataset: Location
     split: str = "test"
     count: int = 10
     """How many, from the first of the split on."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fader
-from fader.datasets.prepared import PreparedDataset, open_dataset
+from fader.datasets.prepared import Location, PreparedDataset, open_dataset
 from fader.errors import UserError
 from fader.evaluation.diagnosis import diagnose
 from fader.evaluation.gallery import extremes_figure, swap_figure
@@ -26,7 +26,7 @@ REPORT = "report.json"
 
 def evaluate(
     path: Path,
-    dataset: Path | None = None,
+    dataset: Location | None = None,
     split: str = "test",
     judge: Path | None = None,
     output: Path | None = None,
@@ -64,7 +64,7 @@ def evaluate(
     meta = {
         "fader": fader.__version__,
         "model": {"path": str(path), "trained_on": model.dataset, "selection": model.selection},
-        "dataset": {"path": str(data.path), "fingerprint": data.fingerprint},
+        "dataset": {"path": data.path, "fingerprint": data.fingerprint},
         "split": split,
         "judge": {"path": str(judge_folder), **asdict(classifier.config), "trained_on": classifier.info["dataset"]},
         "probe_l2": L2,
@@ -83,7 +83,7 @@ def evaluate(
     return report
 
 
-def _dataset(path: Path, model: Model, run: Run | None, dataset: Path | None, split: str) -> PreparedDataset:
+def _dataset(path: Path, model: Model, run: Run | None, dataset: Location | None, split: str) -> PreparedDataset:
     """The dataset to evaluate on. Raises UserError if it is not fit for the model or has no picture in the split."""
     if dataset is not None:
         data = open_dataset(dataset)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from fader import figures
-from fader.datasets.prepared import PreparedDataset, open_dataset
+from fader.datasets.prepared import Location, PreparedDataset, open_dataset
 from fader.errors import UserError
-from fader.files import refuse_existing
+from fader.files import is_url, refuse_existing
 from fader.images import save_picture
 from fader.networks.autoencoder import AutoEncoder
 from fader.networks.weights import load_weights
@@ -19,7 +19,7 @@ from fader.training.selection import Evaluation, best, front, swap_rows, write_m
 
 
 def show_candidates(
-    folder: Path, output: Path | None = None, dataset: Path | None = None, count: int = 4, overwrite: bool = False
+    folder: Path, output: Path | None = None, dataset: Location | None = None, count: int = 4, overwrite: bool = False
 ) -> str:
     """Draw every candidate's swaps of the same training pictures; return a table of the candidates.
 
@@ -50,7 +50,7 @@ def show_candidates(
     return f"{candidates_table(candidates, run)}\n\nSide by side on training pictures: {path}"
 
 
-def choose(folder: Path, epoch: int, dataset: Path | None = None) -> str:
+def choose(folder: Path, epoch: int, dataset: Location | None = None) -> str:
     """Make the candidate of this epoch the run's model. Raises UserError if it is none."""
     run = open_run(folder)
     candidates = _candidates(run)
@@ -80,14 +80,14 @@ def candidate_network(run: Run, epoch: int) -> AutoEncoder:
     return load_weights(lambda: AutoEncoder(run.config.network, run.schema.code_size), run.candidate(epoch))
 
 
-def open_run_dataset(run: Run, dataset: Path | None = None) -> PreparedDataset:
+def open_run_dataset(run: Run, dataset: Location | None = None) -> PreparedDataset:
     """The dataset of a run, from where it was or from where it is now. Raises UserError if it is another one."""
-    path = dataset or Path(run.dataset["path"])
-    if not path.exists():
-        raise UserError(f"{path}: the run's dataset is not there any more; say where it is with --dataset.")
-    data = open_dataset(path)
+    location = dataset or str(run.dataset["path"])
+    if not is_url(location) and not Path(location).exists():
+        raise UserError(f"{location}: the run's dataset is not there any more; say where it is with --dataset.")
+    data = open_dataset(location)
     if data.fingerprint != run.dataset["fingerprint"]:
-        raise UserError(f"{path}: this is not the dataset that {run.folder} was trained on.")
+        raise UserError(f"{location}: this is not the dataset that {run.folder} was trained on.")
     return data
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fader import objectives
 from fader.attributes import Schema
 from fader.config import ClassifierConfig, from_json
-from fader.datasets.prepared import PreparedDataset, open_dataset
+from fader.datasets.prepared import Location, PreparedDataset, open_dataset
 from fader.devices import find_device
 from fader.errors import UserError
 from fader.files import new_folder, read_json, refuse_existing, write_json
@@ -23,7 +23,7 @@ from fader.networks.classifier import make_classifier
 from fader.networks.weights import load_weights, save_weights
 from fader.progress import progress, say
 from fader.training.checkpoints import CHECKPOINT_SECONDS, newest_checkpoint, save_checkpoint
-from fader.training.sampling import Sampler
+from fader.training.sampling import READ_AHEAD, Sampler
 
 WEIGHTS = "classifier.safetensors"
 FORMAT = {"format": "fader-classifier", "version": 1}
@@ -52,7 +52,7 @@ class Classifier:
 
 
 def make_classifier_folder(
-    dataset: Path,
+    dataset: Location,
     output: Path,
     attributes: tuple[str, ...] = (),
     config: ClassifierConfig | None = None,
@@ -104,6 +104,7 @@ def train_classifier(
     with progress(what, steps, done) as bar:
         for step in range(done, steps):
             chosen, flips = sampler.batch(step)
+            dataset.images.read_ahead(sampler.batch(step + READ_AHEAD)[0])
             pixels = to_pixels(dataset.images[chosen], device)
             pixels = torch.where(torch.from_numpy(flips).to(device)[:, None, None, None], pixels.flip(3), pixels)
             for group in optimizer.param_groups:

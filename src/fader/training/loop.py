@@ -16,7 +16,7 @@ from torch import Tensor
 from fader import figures
 from fader.attributes import Schema
 from fader.config import Config, TrainingConfig
-from fader.datasets.prepared import PreparedDataset, open_dataset
+from fader.datasets.prepared import Location, PreparedDataset, open_dataset
 from fader.devices import find_device
 from fader.errors import Interrupted, UserError
 from fader.files import replacing
@@ -38,7 +38,7 @@ from fader.training.checkpoints import (
 from fader.training.classifier import Classifier
 from fader.training.records import Records, Window, read_records
 from fader.training.run import Run, create_or_continue
-from fader.training.sampling import Sampler, balancing_weights
+from fader.training.sampling import READ_AHEAD, Sampler, balancing_weights
 from fader.training.schedules import adversarial_weight, evaluation_steps, learning_rate, update_average
 from fader.training.step import Players, training_step
 from fader.training.transfer import transfer
@@ -49,7 +49,7 @@ SAMPLES = 8  # Validation pictures in a sample grid, the same ones every time.
 
 
 def train(
-    dataset: Path,
+    dataset: Location,
     output: Path,
     config: Config,
     attributes: Sequence[str] | None = None,
@@ -165,6 +165,7 @@ class Trainer:
     def next_batch(self) -> tuple[Tensor, Tensor]:
         """Pixels [B, C, S, S], flipped where a picture's coin says so, and labels [B, n] of the next update."""
         indices, flips = self.sampler.batch(self.done)
+        self.data.images.read_ahead(self.sampler.batch(self.done + READ_AHEAD)[0])
         pixels = to_pixels(self.data.images[indices], self.device)
         if self.config.flip:
             flips_here = torch.from_numpy(flips).to(self.device)[:, None, None, None]

@@ -88,7 +88,7 @@ def create_or_continue(
 
     Raises UserError, listing the differences, if the folder holds a run with other settings, or something else.
     """
-    about = {"path": str(dataset.path.absolute()), "name": dataset.path.name, "fingerprint": dataset.fingerprint}
+    about = {"path": dataset.store.location, "name": dataset.store.name, "fingerprint": dataset.fingerprint}
     run = Run(folder, config, schema, about, str(init.absolute()) if init else None)
     if (folder / "run.json").exists():
         there = open_run(folder)

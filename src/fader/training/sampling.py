@@ -6,6 +6,8 @@ import numpy as np
 
 from fader.attributes import Schema
 
+# How many batches ahead pictures are asked for, so that they are there when a batch is made of them.
+READ_AHEAD = 4
 LARGEST_RATIO = 50.0  # When balancing, no picture is drawn more than this many times as often as another.
 
 
@@ -18,7 +20,7 @@ class Sampler:
         self.batch_size = batch_size
         self.seed = seed
         self.probabilities = None if weights is None else weights / weights.sum()
-        self._order: tuple[int, np.ndarray] = (-1, indices)
+        self._orders: dict[int, np.ndarray] = {}
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """Picture indices, int64 [B], and whether to flip each, bool [B], for the update number `step` (from 0)."""
@@ -28,14 +30,16 @@ class Sampler:
         return pictures, flip_coins(self.seed, passes, pictures)
 
     def _order_of(self, number: int) -> np.ndarray:
-        if self._order[0] != number:
+        if number not in self._orders:
             generator = np.random.default_rng([self.seed, number])
             if self.probabilities is None:
                 order = generator.permutation(self.indices)
             else:
                 order = generator.choice(self.indices, size=len(self.indices), p=self.probabilities)
-            self._order = (int(number), order)
-        return self._order[1]
+            if len(self._orders) == 2:  # A batch, and those read ahead, are of this pass and the next.
+                del self._orders[min(self._orders)]
+            self._orders[int(number)] = order
+        return self._orders[number]
 
 
 def flip_coins(seed: int, passes: np.ndarray, pictures: np.ndarray) -> np.ndarray:
