@@ -177,7 +177,7 @@ class Trainer:
     def next_batch(self) -> tuple[Tensor, Tensor]:
         """Pixels [B, C, S, S], flipped where a picture's coin says so, and labels [B, n] of the next update: the share
         of this process, from a batch that is the same whatever the number of processes."""
-        indices, flips = (processes.share(all_of_them) for all_of_them in self.sampler.batch(self.done))
+        indices, flips = (processes.share(batch, self.config.accumulate) for batch in self.sampler.batch(self.done))
         pixels = to_pixels(self.data.images[indices], self.device)
         if self.config.flip:
             flips_here = torch.from_numpy(flips).to(self.device)[:, None, None, None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed import Store, TCPStore, rendezvous  # type: ignore[attr-defined]
 
 from fader.devices import find_device
 from fader.errors import Interrupted, ProcessLostError, UserError
@@ -25,6 +27,7 @@ from fader.progress import console
 Result = TypeVar("Result")
 Network = TypeVar("Network", bound=nn.Module)
 
+MEETING_TIMEOUT = timedelta(minutes=5)  # For processes that start later than others.
 STEP_TIMEOUT = timedelta(minutes=10)  # For a process that hangs. One that ends is noticed at once.
 WAIT_TIMEOUT = timedelta(days=2)  # For what process 0 does alone, such as training a classifier.
 
@@ -60,7 +63,7 @@ def joined(device: str) -> Iterator[torch.device]:
         yield own
         largest(0)  # Process 0 may be writing yet.
     except Interrupted:  # All of them were, at the same step; process 0 says so.
-        dist.destroy_process_group()
+        _part()
         raise
     except BaseException as error:
         console.quiet = False
@@ -69,7 +72,7 @@ def joined(device: str) -> Iterator[torch.device]:
             raise _lost(error) from error
         raise
     console.quiet = False
-    dist.destroy_process_group()
+    _part()
 
 
 def _own_device(name: str) -> torch.device:
@@ -93,7 +96,10 @@ def _meet(device: torch.device) -> None:
     global _patient
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        dist.init_process_group(backend, timeout=STEP_TIMEOUT)
+        store, own_rank, processes = next(rendezvous("env://"))
+        if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+            store = _store_of_this_attempt(store, own_rank, processes)
+        dist.init_process_group(backend, store=store, rank=own_rank, world_size=processes, timeout=STEP_TIMEOUT)
         _patient = dist.new_group(backend="gloo", timeout=WAIT_TIMEOUT)
     except (RuntimeError, ValueError) as error:
         address = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
@@ -101,6 +107,33 @@ def _meet(device: torch.device) -> None:
             f"The {os.environ['WORLD_SIZE']} processes did not find each other at {address} ({_reason(error)}); start"
             " them with torchrun."
         ) from error
+
+
+def _part() -> None:
+    global _patient
+    dist.destroy_process_group()
+    _patient = None
+
+
+def _store_of_this_attempt(shared: Store, own_rank: int, processes: int) -> Store:
+    """A store of process 0, for the others to find through the one of torchrun.
+
+    That one still has the addresses of the processes before a restart, which the new ones would try to reach
+    (https://github.com/pytorch/pytorch/issues/135712). So has it process 0's port, but there nobody answers any more.
+    """
+    host, key = os.environ["MASTER_ADDR"], "fader/port"
+    if own_rank == 0:
+        store = TCPStore(host, 0, processes, is_master=True, wait_for_workers=False)
+        shared.set(key, str(store.port))
+        return store
+    deadline = time.monotonic() + MEETING_TIMEOUT.total_seconds()
+    while True:
+        port = int(shared.get(key))
+        try:
+            return TCPStore(host, port, processes, is_master=False, timeout=timedelta(seconds=2))
+        except dist.DistError:
+            if time.monotonic() > deadline:
+                raise
 
 
 @contextmanager
@@ -125,9 +158,12 @@ def _reason(error: Exception) -> str:
     return first_line.partition(". ")[0].rstrip(".")
 
 
-def share(items: np.ndarray) -> np.ndarray:
-    """This process's part of what all have: consecutive, as large as the others' where the number can be divided."""
-    return np.array_split(items, count())[rank()]
+def share(items: np.ndarray, micro_batches: int = 1) -> np.ndarray:
+    """This process's part of what all have, as large as the others' where the number can be divided.
+
+    It has a part of every micro-batch, so that a micro-batch is the same pictures whatever the number of processes.
+    """
+    return np.concatenate([np.array_split(part, count())[rank()] for part in np.array_split(items, micro_batches)])
 
 
 def refuse_uneven(batch_size: int, micro_batches: int) -> None:
