@@ -28,6 +28,7 @@ from fader.networks.classifier import make_classifier
 from fader.training import loop, processes
 from fader.training.checkpoints import checkpoints, newest_checkpoint
 from fader.training.classifier import Classifier, save_classifier
+from fader.training.interruption import interruptions
 from fader.training.records import Window, read_records
 from fader.training.sampling import Sampler
 from fader.training.selection import assess
@@ -141,7 +142,13 @@ def parameters_and_buffers(players: Players) -> dict[str, Tensor]:
     }
 
 
-STEP_CONFIGS = [step_config(), step_config(clip=0.05, patchgan_weight=0.1), step_config(accumulate=2)]
+# The last one draws labels of other pictures, within a process's share: it differs from that of one process.
+STEP_CONFIGS = [
+    step_config(),
+    step_config(clip=0.05),
+    step_config(accumulate=2),
+    step_config(patchgan_weight=0.1),
+]
 
 
 def work_of_the_group(folder: str) -> None:
@@ -197,13 +204,11 @@ def group(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
 
-@pytest.mark.parametrize("case", range(len(STEP_CONFIGS)), ids=["batch norm", "clip and PatchGAN", "micro-batches"])
+@pytest.mark.parametrize("case", range(3), ids=["plain", "clipped", "micro-batches"])
 def test_two_processes_equal_one(group: list[dict[str, Any]], case: int) -> None:
     """16 pictures each in two processes are 32 in one, after 20 steps."""
     config = STEP_CONFIGS[case]
     players = step_players(config)
-    if config.training.patchgan_weight:
-        pytest.skip("labels of other pictures are drawn within a process's share")
     window = take_steps(players, config, lambda batch: batch, STEPS)
     expected = parameters_and_buffers(players) | window.state()
     for seen in group:
@@ -329,6 +334,14 @@ def test_one_process_needs_no_group(
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert cli.main(train_arguments(dataset, tmp_path / "run", classifier, steps=2)) == 0
     assert not dist.is_initialized()
+
+
+def test_what_torchrun_passes_on_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    with interruptions() as interruption:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert interruption.signal == signal.SIGTERM
 
 
 def test_processes_that_do_not_meet_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
