@@ -60,16 +60,15 @@ def joined(device: str) -> Iterator[torch.device]:
     _meet(own)
     console.quiet = rank() > 0
     try:
-        yield own
+        with _with_the_others(dist.DistError):  # Of torch's own exchanges, such as nn.SyncBatchNorm's.
+            yield own
         largest(0)  # Process 0 may be writing yet.
     except Interrupted:  # All of them were, at the same step; process 0 says so.
         _part()
         raise
-    except BaseException as error:
+    except BaseException:
         console.quiet = False
-        # The group is left as it is: to dissolve it could mean waiting for a process that is gone.
-        if isinstance(error, dist.DistError):
-            raise _lost(error) from error
+        _part(in_good_order=False)
         raise
     console.quiet = False
     _part()
@@ -109,8 +108,11 @@ def _meet(device: torch.device) -> None:
         ) from error
 
 
-def _part() -> None:
+def _part(in_good_order: bool = True) -> None:
     global _patient
+    if not in_good_order and dist.group.WORLD is not None:
+        dist.group.WORLD.abort()  # Not to wait for a process that is gone.
+    # A group that outlives the interpreter would take the process down with it, and its exit code.
     dist.destroy_process_group()
     _patient = None
 
@@ -137,19 +139,15 @@ def _store_of_this_attempt(shared: Store, own_rank: int, processes: int) -> Stor
 
 
 @contextmanager
-def _with_the_others() -> Iterator[None]:
-    # gloo raises plain RuntimeErrors.
+def _with_the_others(failure: type[RuntimeError] = RuntimeError) -> Iterator[None]:
+    """Within the block a `failure` means that another process is gone; gloo's are plain RuntimeErrors."""
     try:
         yield
-    except RuntimeError as error:
-        raise _lost(error) from error
-
-
-def _lost(error: Exception) -> ProcessLostError:
-    return ProcessLostError(
-        f"process {rank()} of {count()} lost another one ({_reason(error)}); what that one said last tells why. The"
-        " same command goes on from the newest checkpoint."
-    )
+    except failure as error:
+        raise ProcessLostError(
+            f"process {rank()} of {count()} lost another one ({_reason(error)}); what that one said last tells why. The"
+            " same command goes on from the newest checkpoint."
+        ) from error
 
 
 def _reason(error: Exception) -> str:
