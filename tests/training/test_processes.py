@@ -228,7 +228,7 @@ def test_pictures_are_shared_out_without_overlap(group: list[dict[str, Any]]) ->
     assert group[0]["batch"] + group[1]["batch"] == Sampler(np.arange(96), 32, seed=5).batch(1)[0].tolist()
 
 
-def test_evaluation_is_shared_out(group: list[dict[str, Any]], dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evaluation_is_shared_out(group: list[dict[str, Any]], dataset: Path) -> None:
     autoencoder, judge, data = assessed(dataset.parent)
     expected = assess(autoencoder, judge, data, SCHEMA, CPU, lambda pictures: None)
     for seen in group:
@@ -301,7 +301,7 @@ def test_a_killed_process_ends_the_others(dataset: Path, classifier: Path, tmp_p
     assert code == 75
     last = error.splitlines()[-1]
     assert "process 0 of 2 lost another one" in last
-    assert "the same command goes on from the newest checkpoint" in last.replace("The", "the")
+    assert "The same command goes on from the newest checkpoint" in last
     assert "Traceback" not in error
     assert [path.name for path in checkpoints(run / "checkpoints")] == ["step-000000010.pt"]
 
