@@ -217,7 +217,7 @@ def test_values_that_do_not_go_together_are_refused(
         (
             "prepare portraits -o d --count 5 --size 32 --workers 1 --overwrite",
             "fader.datasets.portraits.source.prepare_portraits",
-            ((Path("d"),), {"count": 5, "size": 32, "workers": 1, "overwrite": True}),
+            ((Path("d"),), {"count": 5, "first": 0, "size": 32, "workers": 1, "overwrite": True}),
         ),
         (
             "classifier d -o c --attributes A B --device cpu --overwrite --architecture residual --width 3"

@@ -113,7 +113,18 @@ def test_impossible_networks_are_refused(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"batch_size": 1}, {"learning_rate": 0.0}, {"decay": 1.5}, {"ramp": -1}, {"ema": 1.0}, {"clip": 0.0}],
+    [
+        {"batch_size": 1},
+        {"learning_rate": 0.0},
+        {"decay": 1.5},
+        {"ramp": -1},
+        {"ema": 1.0},
+        {"clip": 0.0},
+        {"accumulate": 0},
+        {"accumulate": 3},
+        {"accumulate": 32},
+        {"accumulate": 2, "patchgan_weight": 0.1},
+    ],
 )
 def test_impossible_trainings_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(UserError):

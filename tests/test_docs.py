@@ -37,6 +37,12 @@ def test_presets_page_is_what_the_code_says() -> None:
     assert all(f"| `{name}` |" in page for name in TrainingConfig.__dataclass_fields__)
 
 
+def test_scale_page_has_the_tables_of_its_script() -> None:
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    tables = runpy.run_path(str(ROOT / "scripts" / "scaling_arithmetic.py"))["tables"]()
+    assert all(table in page for table in tables.split("\n\n"))
+
+
 def test_overview_names_every_module_once_and_no_other() -> None:
     source = ROOT / "src" / "fader"
     modules = {str(path.relative_to(source)) for path in source.rglob("*.py") if not path.name.startswith("__")}

@@ -21,7 +21,7 @@ from tyro.extras import SubcommandApp
 import fader
 from fader.config import PRESETS, ClassifierConfig, NetworkConfig, configure
 from fader.datasets.portraits.specification import COUNT, SIZE
-from fader.errors import Interrupted, UserError
+from fader.errors import Interrupted, ProcessLostError, UserError
 from fader.files import is_url
 from fader.progress import say
 
@@ -70,8 +70,8 @@ Overwrite = Annotated[Flag, arg(help="Replace what is at the output.")]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `fader` with these arguments, by default those of the process, and return the exit code.
 
-    0: done. 2: something that the user can mend, said in a sentence. 130 or 143: stopped by Ctrl-C or SIGTERM. Anything
-    else is a defect of fader and leaves a traceback.
+    0: done. 2: something that the user can mend, said in a sentence. 75: another process of the same training ended.
+    130 or 143: stopped by Ctrl-C or SIGTERM. Anything else is a defect of fader and leaves a traceback.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
@@ -88,6 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         say(f"fader: {error}")
         return 2
+    except ProcessLostError as error:
+        say(f"fader: {error}")
+        return 75  # EX_TEMPFAIL of sysexits.h
     except Interrupted as interruption:
         say(f"fader: {interruption}")
         return 128 + interruption.signal
@@ -487,7 +490,7 @@ def _preset(arguments: Sequence[str]) -> str:
     return given if given in PRESETS else DEFAULT_PRESET
 
 
-def _to_show(pictures: Sequence[Path], dataset: Path | None, split: str, count: int) -> Any:
+def _to_show(pictures: Sequence[Path], dataset: Path | str | None, split: str, count: int) -> Any:
     """What a figure is of: picture files, or a selection of a dataset."""
     from fader.editing.figure import Selection
 

@@ -159,7 +159,10 @@ class TrainingConfig:
     steps: int = 1_000_000
     """Updates of each player."""
     batch_size: int = 32
-    """Pictures of an update."""
+    """Pictures of an update, of all processes together."""
+    accumulate: int = 1
+    """Micro-batches that a batch is computed in, one after the other, where all of it does not fit into memory; batch
+    normalisation then sees a micro-batch at a time."""
     learning_rate: float = 2e-3
     """Of Adam, for both players."""
     beta1: float = 0.5
@@ -197,6 +200,16 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         _require(self.steps >= 1, f"steps is {self.steps}; it has to be at least 1.")
         _require(self.batch_size >= 2, f"batch_size is {self.batch_size}; batch normalisation needs at least 2.")
+        _require(self.accumulate >= 1, f"accumulate is {self.accumulate}; it has to be at least 1.")
+        _require(
+            self.batch_size % self.accumulate == 0 and self.batch_size // self.accumulate >= 2,
+            f"accumulate is {self.accumulate}; it has to divide batch_size ({self.batch_size}) into micro-batches of at"
+            " least 2 pictures.",
+        )
+        _require(
+            self.accumulate == 1 or not self.patchgan_weight,
+            "patchgan_weight needs the whole batch at once; leave accumulate at 1.",
+        )
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it has to be above 0.")
         _require(0 <= self.decay <= 1, f"decay is {self.decay}; it is a share of the run, from 0 to 1.")
         _require(0 <= self.ramp_share <= 1, f"ramp_share is {self.ramp_share}; it is a share of the run, from 0 to 1.")

@@ -23,6 +23,13 @@ class Interrupted(KeyboardInterrupt):
         self.signal = signal
 
 
+class ProcessLostError(Exception):
+    """Of several processes that train together another one ended; the message says how to go on.
+
+    The command line prints the message and exits with code 75: a failure that trying again may mend.
+    """
+
+
 def printable(text: str) -> str:
     """The text with control characters, line breaks and undecodable bytes written as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from fader.parallel import rank_and_count
+
 
 class Interruption:
     """The signal that asked to stop, 0 until one does."""
@@ -17,7 +19,11 @@ class Interruption:
 
 @contextmanager
 def interruptions() -> Iterator[Interruption]:
-    """Within the block a first SIGINT or SIGTERM is only noted; a second one acts as it would have without."""
+    """Within the block a first SIGINT or SIGTERM is only noted; a second one acts as it would have without.
+
+    Not so with several processes: a scheduler signals them all and torchrun passes on what it gets, so that each of
+    them may get twice what was asked once.
+    """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():  # Signals are the main thread's alone.
         yield interruption
@@ -26,7 +32,8 @@ def interruptions() -> Iterator[Interruption]:
 
     def note(number: int, frame: FrameType | None) -> None:
         interruption.signal = number
-        signal.signal(number, previous[signal.Signals(number)])
+        if rank_and_count()[1] == 1:
+            signal.signal(number, previous[signal.Signals(number)])
 
     for number in previous:
         signal.signal(number, note)

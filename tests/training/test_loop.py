@@ -151,8 +151,8 @@ def test_a_killed_process_goes_on(dataset: Path, classifier: Path, tmp_path: Pat
         f"run_training(Path({str(dataset)!r}), Path({str(broken)!r}), Path({str(classifier)!r}), steps=60)"
     )
     command = [sys.executable, "-c", code]
-    path = os.pathsep.join(map(str, (Path(__file__).parents[2], Path(__file__).parents[2] / "src")))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    paths = os.pathsep.join(str(path) for path in (Path(fader.__file__).parents[1], Path(__file__).parents[2]))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not (broken / "checkpoints").exists() or not checkpoints(broken / "checkpoints"):

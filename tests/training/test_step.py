@@ -167,6 +167,46 @@ def test_the_encoder_learns_to_hide_and_the_decoder_to_use_the_label() -> None:
     torch.testing.assert_close(swapped, 0.5 - y[:, 0].float(), atol=0.15, rtol=0)
 
 
+def with_instance_norm(players: Players) -> None:
+    """BatchNorm makes way for instance norm, under which a picture does not see the others of its batch."""
+    for player in players.moving().values():
+        for module in list(player.network.modules()):
+            for name, child in module.named_children():
+                if isinstance(child, torch.nn.BatchNorm2d):
+                    setattr(module, name, torch.nn.InstanceNorm2d(child.num_features))
+
+
+@pytest.mark.parametrize("accumulate", [2, 4])
+def test_micro_batches_add_up_to_the_batch(accumulate: int) -> None:
+    training = dataclasses.replace(CONFIG.training, batch_size=8, clip=0.1)
+    config = dataclasses.replace(CONFIG, training=training)
+    players = Players.create(config, SCHEMA, CPU)
+    with_instance_norm(players)
+    others = copy.deepcopy(players)
+    for x, y in batches(3):
+        x, y = torch.cat([x, -x]), torch.cat([y, 1 - y])
+        plain = training_step(players, x, y, 0.3, SCHEMA, training)
+        in_parts = dataclasses.replace(training, accumulate=accumulate)
+        accumulated = training_step(others, x, y, 0.3, SCHEMA, in_parts)
+        for name, number in plain.items():
+            torch.testing.assert_close(accumulated[name], number, rtol=1e-10, atol=1e-10)
+    for name, player in players.moving().items():
+        for ours, theirs in zip(player.network.parameters(), others.moving()[name].network.parameters(), strict=True):
+            torch.testing.assert_close(theirs, ours, rtol=1e-10, atol=1e-10)
+
+
+def test_encoding_micro_batches_twice_moves_the_running_statistics_once() -> None:
+    training = dataclasses.replace(CONFIG.training, accumulate=2)
+    players = Players.create(CONFIG, SCHEMA, CPU)
+    encoder = copy.deepcopy(players.autoencoder.network.encoder).train()
+    (x, y), *_ = batches(1)
+    training_step(players, x, y, 0.3, SCHEMA, training)
+    for half in x.chunk(2):
+        encoder(half)
+    for ours, literal in zip(players.autoencoder.network.encoder.buffers(), encoder.buffers(), strict=True):
+        torch.testing.assert_close(ours, literal, rtol=1e-12, atol=1e-12)
+
+
 def test_optional_losses_reach_the_decoder_and_their_own_players() -> None:
     classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, SCHEMA.code_size))
     training = dataclasses.replace(CONFIG.training, patchgan_weight=0.1, classifier_weight=0.1)

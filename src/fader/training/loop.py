@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from fader import figures
 from fader.attributes import Schema
 from fader.config import Config, TrainingConfig
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
-from fader.devices import find_device
 from fader.errors import Interrupted, UserError
 from fader.files import replacing
 from fader.images import save_picture, to_pixels
@@ -26,7 +25,7 @@ from fader.model import load
 from fader.networks.autoencoder import AutoEncoder
 from fader.networks.weights import save_weights
 from fader.progress import Task, progress, say
-from fader.training import selection
+from fader.training import processes, selection
 from fader.training.checkpoints import (
     CHECKPOINT_SECONDS,
     newest_checkpoint,
@@ -59,6 +58,8 @@ def train(
 ) -> Run:
     """Train a Fader Network on a prepared dataset, or go on with a run that was interrupted.
 
+    Processes that torchrun started together train together, each on its share of every batch (docs/scale.md).
+
     Args:
         dataset: A prepared dataset; its size and channels have to be the configuration's.
         output: The run folder. If it holds a run with the same settings, that run goes on.
@@ -69,7 +70,8 @@ def train(
         device: "auto", "cpu", "cuda", "mps", ...
 
     Raises UserError on unusable input, on other settings than those of the run in the folder, and on losses that are
-    no longer finite; Interrupted, once everything is saved, on SIGINT and SIGTERM.
+    no longer finite; Interrupted, once everything is saved, on SIGINT and SIGTERM; ProcessLostError if another of the
+    processes ends.
     """
     data = open_dataset(dataset)
     schema = data.schema.select(attributes) if attributes else data.schema
@@ -78,15 +80,23 @@ def train(
             f"{dataset} has pictures of side {data.size} and {data.channels} channel(s), the network is for side"
             f" {config.network.size} and {config.network.channels}; leave out --size and --channels, or prepare anew."
         )
-    run = create_or_continue(output, config, schema, data, init)
-    judge = selection.selection_classifier(run, data, classifier, find_device(device))
-    with interruptions() as interruption:
-        Trainer(run, data, judge, find_device(device), interruption).fit()
+    with processes.joined(device) as own_device:
+        processes.refuse_uneven(config.training.batch_size, config.training.accumulate)
+        # Only process 0 touches the run folder, so that no other has to see it.
+        run = processes.first(lambda: create_or_continue(output, config, schema, data, init))
+        if run.dataset["fingerprint"] != data.fingerprint:
+            raise UserError(f"{dataset}: process 0 has another dataset there; give every machine the same one.")
+        judge = processes.first(lambda: selection.selection_classifier(run, data, classifier, own_device))
+        with interruptions() as interruption:
+            Trainer(run, data, judge, own_device, interruption).fit()
     return run
 
 
 class Trainer:
-    """A run in progress: the players, how far they are, and what is kept of the way."""
+    """A run in progress: the players, how far they are, and what is kept of the way.
+
+    With several processes all have the same players and take the same decisions; the first one alone keeps anything.
+    """
 
     def __init__(
         self,
@@ -103,6 +113,7 @@ class Trainer:
         self.sampler, self.chance = _sampler(data, self.schema, self.config)
         self.evaluation_steps = evaluation_steps(self.config, len(self.sampler.indices))
         torch.manual_seed(self.config.seed)
+        classifier.network.to(device)
         self.players = Players.create(run.config, self.schema, device, classifier.network)
         if run.init is not None:
             _start_from(run, self.players.autoencoder.network)
@@ -110,6 +121,7 @@ class Trainer:
         self.done = 0  # Updates so far.
         self.seconds = 0.0  # Spent on them.
         self.window = Window()
+        self.records: Records | None = None  # Of process 0 alone.
         self._resume()
 
     @property
@@ -128,7 +140,7 @@ class Trainer:
             f"lambda_E rises to {config.adversarial_weight:g} over the first {config.ramp_steps:,} of {config.steps:,}"
             " steps." + (f" Going on after step {self.done:,}." if self.done else "")
         )
-        with Records(self.run.folder, self.done) as self.records:
+        with Records(self.run.folder, self.done) if processes.rank() == 0 else nullcontext() as self.records:
             self._evaluate_if_due()
             with progress("train", config.steps, self.done) as bar:
                 self._train_on(bar)
@@ -144,7 +156,7 @@ class Trainer:
             if due or self.done % RECORD_EVERY == 0:
                 self._record(bar)
             now = time.monotonic()
-            if due or now - started > CHECKPOINT_SECONDS or self.interruption.signal:
+            if any(processes.largest(due or now - started > CHECKPOINT_SECONDS, self.interruption.signal)):
                 self.seconds += now - started
                 self._save()
                 self._evaluate_if_due()
@@ -152,8 +164,9 @@ class Trainer:
 
     def step(self) -> None:
         """The next update."""
-        # Dropout and random categories are a function of seed and step, so that a resumed run is the same run.
-        torch.manual_seed((self.config.seed << 32) + self.done + 1)
+        # Dropout and random categories are a function of seed, step and process, so that a resumed run is the same run
+        # and that no two shares of a batch have the same.
+        torch.manual_seed((self.config.seed << 32) + self.done * processes.count() + processes.rank() + 1)
         pixels, labels = self.next_batch()
         self.players.set_learning_rate(learning_rate(self.config, self.done))
         weight = adversarial_weight(self.config, self.done)
@@ -163,9 +176,10 @@ class Trainer:
             update_average(self.average, self.players.autoencoder.network, self.config.ema, self.done)
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
-        """Pixels [B, C, S, S], flipped where a picture's coin says so, and labels [B, n] of the next update."""
-        indices, flips = self.sampler.batch(self.done)
-        self.data.images.read_ahead(self.sampler.batch(self.done + READ_AHEAD)[0])
+        """Pixels [B, C, S, S], flipped where a picture's coin says so, and labels [B, n] of the next update: the share
+        of this process, from a batch that is the same whatever the number of processes."""
+        indices, flips = self._share(self.done)
+        self.data.images.read_ahead(self._share(self.done + READ_AHEAD)[0])
         pixels = to_pixels(self.data.images[indices], self.device)
         if self.config.flip:
             flips_here = torch.from_numpy(flips).to(self.device)[:, None, None, None]
@@ -173,12 +187,17 @@ class Trainer:
         labels = torch.from_numpy(self.data.labels[indices][:, self.columns])
         return pixels, labels.to(self.device)
 
+    def _share(self, step: int) -> list[np.ndarray]:
+        """Of pictures and flips of the update number `step`, this process's."""
+        return [processes.share(batch, self.config.accumulate) for batch in self.sampler.batch(step)]
+
     def _record(self, bar: Task) -> None:
         self._stop_if_diverged()
         numbers = self.window.close()
         numbers["adversarial_weight"] = adversarial_weight(self.config, self.done - 1)
         numbers["learning_rate"] = learning_rate(self.config, self.done - 1)
-        self.records.append("train", self.done, numbers)
+        if self.records is not None:
+            self.records.append("train", self.done, numbers)
         accuracy = f"discriminator {numbers['discriminator_accuracy']:.0%} (chance {self.chance:.0%})"
         speed = bar.speed
         rate = f", {speed * self.config.batch_size:.0f} images/s" if speed else ""
@@ -187,14 +206,16 @@ class Trainer:
     def _save(self) -> None:
         """Write a checkpoint, and stop if a signal asked for it."""
         self._stop_if_diverged()
-        self.records.sync()
-        state = players_state(self.players) | {"window": self.window.state(), "seconds": self.seconds}
-        if self.average is not None:
-            state["average"] = self.average.state_dict()
-        save_checkpoint(self.run.checkpoints, self.done, state)
+        if self.records is not None:
+            self.records.sync()
+            state = players_state(self.players) | {"window": self.window.state(), "seconds": self.seconds}
+            if self.average is not None:
+                state["average"] = self.average.state_dict()
+            save_checkpoint(self.run.checkpoints, self.done, state)
         self._stop_if_interrupted()
 
     def _stop_if_diverged(self) -> None:
+        self.window.average_over_processes()
         found = self.window.first_not_finite()
         if found is None:
             return
@@ -207,20 +228,22 @@ class Trainer:
         )
 
     def _stop_if_interrupted(self) -> None:
-        if self.interruption.signal:
+        [signal] = processes.largest(self.interruption.signal)
+        if signal:
             raise Interrupted(
                 f"Stopped after step {self.done:,} of {self.config.steps:,}; the same command goes on from there.",
-                self.interruption.signal,
+                signal,
             )
 
     def _resume(self) -> None:
-        state = newest_checkpoint(self.run.checkpoints)
+        state = processes.first(lambda: newest_checkpoint(self.run.checkpoints))
         if state is None:
             return
         restore_players(self.players, state)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.done, self.seconds, self.window = state["step"], state["seconds"], Window(state["window"])
+        self.done, self.seconds = state["step"], state["seconds"]
+        self.window = Window({name: numbers.to(self.device) for name, numbers in state["window"].items()})
 
     def _evaluate_if_due(self) -> None:
         """At the end of an epoch: evaluate, draw the sample grid, keep what is on the front, and write the best."""
@@ -230,10 +253,12 @@ class Trainer:
             self._select()
             return
         epoch = self.evaluation_steps.index(self.done) + 1
-        self.run.candidate(epoch).parent.mkdir(exist_ok=True)
         with self._erasing():
             found = self._assess()
+            if self.records is None:
+                return
             self._draw_samples(epoch)
+            self.run.candidate(epoch).parent.mkdir(exist_ok=True)
             with replacing(self.run.candidate(epoch)) as temporary:
                 save_weights(self.result, temporary)
         evaluation = {"epoch": epoch, **found, "seconds": round(self.seconds, 1)}
@@ -243,10 +268,13 @@ class Trainer:
         say(f"epoch {epoch}, step {self.done:,}: MSE {found['mse']:.4f}, swap accuracy {accuracies}")
 
     def _evaluated(self) -> bool:
-        return any(record["step"] == self.done for record in read_records(self.run.metrics, "evaluation"))
+        evaluations = processes.first(lambda: read_records(self.run.metrics, "evaluation"))
+        return any(record["step"] == self.done for record in evaluations)
 
     def _select(self) -> None:
         """Keep the weights of the candidates alone, and see to it that the run's model is the best of them."""
+        if processes.rank() > 0:
+            return
         evaluations = read_records(self.run.metrics, "evaluation")
         selection.keep_front(self.run, evaluations, oldest_step(self.run.checkpoints))
         best = selection.best(evaluations)
@@ -310,7 +338,7 @@ def _sampler(data: PreparedDataset, schema: Schema, config: TrainingConfig) -> t
 
 
 def _start_from(run: Run, network: AutoEncoder) -> None:
-    source = load(Path(str(run.init)), device="cpu")
+    source = processes.first(lambda: load(Path(str(run.init)), device="cpu"))
     if source.config.network != run.config.network:
         raise UserError(f"{run.init}: its network has other settings than this run's; give it the same to start from.")
     transfer(source.network, source.schema, network, run.schema)

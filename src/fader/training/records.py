@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fader.files import replacing
+from fader.training import processes
 
 
 class Records:
@@ -82,6 +83,14 @@ class Window:
     def add(self, numbers: Mapping[str, Tensor]) -> None:
         for name, number in numbers.items():
             self._numbers.setdefault(name, []).append(number)
+
+    def average_over_processes(self) -> None:
+        """Each process adds the numbers of its share of the batches; these are then those of the whole batches."""
+        if processes.count() == 1 or not self._numbers:
+            return
+        numbers = torch.stack([torch.stack(rows) for rows in self._numbers.values()])
+        processes.average(numbers)
+        self._numbers = {name: list(rows) for name, rows in zip(self._numbers, numbers, strict=True)}
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint keeps, so that a resumed run records the same means."""

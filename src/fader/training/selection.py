@@ -25,6 +25,7 @@ from fader.images import Framing, to_pixels
 from fader.model import Model, save_model
 from fader.networks.autoencoder import AutoEncoder
 from fader.networks.weights import load_weights
+from fader.training import processes
 from fader.training.classifier import Classifier, load_classifier, save_classifier, train_classifier
 from fader.training.run import Run
 
@@ -44,7 +45,7 @@ def assess(
     device: torch.device,
     between_batches: Callable[[int], None],
 ) -> dict[str, Any]:
-    """Reconstruction MSE in [-1, 1] and swap accuracy, over the whole validation split.
+    """Reconstruction MSE in [-1, 1] and swap accuracy, over the whole validation split, shared out over the processes.
 
     For the accuracy each attribute is swapped by itself, with the others at their true labels, and the classifier has
     to find the swapped value in the decoding. Returns "mse", "accuracy" (by attribute) and "mean_accuracy".
@@ -54,8 +55,13 @@ def assess(
     indices = dataset.indices("valid")
     squared_error = torch.zeros((), dtype=torch.float64)
     right = torch.zeros(len(schema), dtype=torch.int64)
-    for start in range(0, len(indices), BATCH):
-        chosen = indices[start : start + BATCH]
+    together = BATCH * processes.count()
+    for start in range(0, len(indices), together):
+        batch = indices[start : start + together]
+        between_batches(len(batch))
+        chosen = processes.share(batch)
+        if not len(chosen):
+            continue
         pixels = to_pixels(dataset.images[chosen], device)
         labels = torch.from_numpy(dataset.labels[chosen][:, columns]).to(device)
         latent = autoencoder.encoder(pixels)
@@ -65,7 +71,8 @@ def assess(
             swapped = schema.flipped(labels, name)
             seen, _ = schema.predictions(classifier(autoencoder.decoder(latent, schema.code(swapped))))
             right[k] += (seen[:, k] == swapped[:, k]).sum().cpu()
-        between_batches(len(chosen))
+    processes.add_up(squared_error)
+    processes.add_up(right)
     accuracy = {name: float(right[k]) / len(indices) for k, name in enumerate(schema.names)}
     return {
         "mse": float(squared_error) / len(indices),
@@ -76,6 +83,8 @@ def assess(
 
 def selection_classifier(run: Run, dataset: PreparedDataset, given: Path | None, device: torch.device) -> Classifier:
     """The run's classifier: the one that it has, else the one given, else one trained now; it is kept in the run.
+
+    `device` is where it is trained; what is returned is on the CPU.
 
     Raises UserError if the one given is of other attributes or pictures.
     """
@@ -98,7 +107,7 @@ def selection_classifier(run: Run, dataset: PreparedDataset, given: Path | None,
                 )
         save_classifier(classifier, run.classifier)
         shutil.rmtree(run.folder / "classifier-progress", ignore_errors=True)
-    return load_classifier(run.classifier, device)
+    return load_classifier(run.classifier)
 
 
 def front(evaluations: Sequence[Evaluation]) -> list[Evaluation]:

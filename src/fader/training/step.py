@@ -9,6 +9,8 @@ not move between the two updates.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -20,9 +22,10 @@ from torch.optim import Adam
 from fader import objectives
 from fader.attributes import Schema
 from fader.config import Config, TrainingConfig
-from fader.networks.autoencoder import AutoEncoder, Latent
+from fader.networks.autoencoder import AutoEncoder, Encoder, Latent
 from fader.networks.discriminators import LatentDiscriminator, PatchDiscriminator
 from fader.objectives import Numbers
+from fader.training import processes
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -36,10 +39,12 @@ class Player(Generic[Network]):
         betas = (config.beta1, config.beta2)
         self.optimizer = Adam(network.parameters(), lr=config.learning_rate, betas=betas, fused=True)
 
-    def update(self, loss: Tensor) -> None:
-        """Move this network, and no other, a step down the gradient of the loss."""
+    @contextmanager
+    def update(self) -> Iterator[None]:
+        """Move this network, and no other, a step down the gradients that the block leaves in it."""
         self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
+        yield
+        processes.average_gradients(self.network)
         if self.clip is not None:
             clip_grad_norm_(self.network.parameters(), self.clip)
         self.optimizer.step()
@@ -61,7 +66,7 @@ class Players:
         """Fresh networks on the device. `classifier` is used where `classifier_weight` is above 0."""
 
         def player(network: Network) -> Player[Network]:
-            return Player(network.to(device), config.training)
+            return Player(processes.share_statistics(network, device).to(device), config.training)
 
         return cls(
             autoencoder=player(AutoEncoder(config.network, schema.code_size)),
@@ -92,36 +97,71 @@ def training_step(
 ) -> Numbers:
     """One update of each player on pixels x [B, C, S, S] and labels y [B, n], with lambda_E as given.
 
+    Losses and their gradients are means over `config.accumulate` micro-batches of equal size, and over the processes.
     Returns named scalars, left on the device.
     """
     autoencoder, discriminator = players.autoencoder.network, players.discriminator.network
+    count = config.accumulate
+    micro_batches = list(zip(pixels.chunk(count), labels.chunk(count), strict=True))
+    all_numbers: list[Numbers] = []
     autoencoder.train()
-    latent = autoencoder.encoder(pixels)
 
     # The discriminator learns y from z, which is a constant to it (equation 1).
     discriminator.train()
-    logits = discriminator(tuple(part.detach() for part in latent))
-    loss, numbers = objectives.discrimination(logits, labels, schema)
-    players.discriminator.update(loss)
+    with players.discriminator.update():
+        for x, y in micro_batches:
+            # With one micro-batch z serves both players. With several it is computed again in the encoder's turn.
+            latent = autoencoder.encoder(x) if count == 1 else _constant_latent(autoencoder.encoder, x)
+            logits = discriminator(tuple(part.detach() for part in latent))
+            loss, numbers = objectives.discrimination(logits, y, schema)
+            torch.autograd.backward(loss / count)
+            all_numbers.append(numbers)
 
     # Encoder and decoder learn against the discriminator as it now is (equation 2). It is held fixed: gradients pass
     # through it and leave none in it.
     discriminator.train(config.discriminator_mode == "train")
     discriminator.requires_grad_(False)
-    decoded = autoencoder.decoder(latent, schema.code(labels))
-    reconstruction, reconstruction_numbers = objectives.reconstruction(decoded, pixels)
-    adversarial, adversarial_numbers = objectives.adversarial(
-        discriminator(latent), schema.adversarial_target(labels), schema
-    )
-    loss = reconstruction + adversarial_weight * adversarial
-    numbers |= reconstruction_numbers | adversarial_numbers
-    if players.patch_discriminator is not None or players.classifier is not None:
-        extra, extra_numbers = _losses_on_random_decodings(players, latent, pixels, labels, schema, config)
-        loss = loss + extra
-        numbers |= extra_numbers
-    players.autoencoder.update(loss)
+    with players.autoencoder.update():
+        for x, y in micro_batches:
+            if count > 1:
+                latent = autoencoder.encoder(x)
+            decoded = autoencoder.decoder(latent, schema.code(y))
+            reconstruction, reconstruction_numbers = objectives.reconstruction(decoded, x)
+            adversarial, adversarial_numbers = objectives.adversarial(
+                discriminator(latent), schema.adversarial_target(y), schema
+            )
+            loss = reconstruction + adversarial_weight * adversarial
+            numbers = reconstruction_numbers | adversarial_numbers
+            if players.patch_discriminator is not None or players.classifier is not None:
+                extra, extra_numbers = _losses_on_random_decodings(players, latent, x, y, schema, config)
+                loss = loss + extra
+                numbers |= extra_numbers
+            torch.autograd.backward(loss / count)
+            all_numbers.append(numbers)
     discriminator.requires_grad_(True)
-    return numbers
+    return _means(all_numbers, count)
+
+
+@torch.no_grad()
+def _constant_latent(encoder: Encoder, pixels: Tensor) -> Latent:
+    """The latent in train mode without a graph, and without moving BatchNorm's running statistics: that happens when
+    the same pictures are encoded again."""
+    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)]
+    for norm in norms:
+        norm.track_running_stats = False
+    latent = encoder(pixels)
+    for norm in norms:
+        norm.track_running_stats = True
+    return latent
+
+
+def _means(all_numbers: Sequence[Numbers], micro_batches: int) -> Numbers:
+    """The means over the micro-batches."""
+    means = Numbers()
+    for numbers in all_numbers:
+        for name, number in numbers.items():
+            means[name] = means.get(name, 0) + number / micro_batches
+    return means
 
 
 def _losses_on_random_decodings(
@@ -134,7 +174,8 @@ def _losses_on_random_decodings(
     if players.patch_discriminator is not None:
         patches = players.patch_discriminator.network
         loss, more = objectives.patch_discrimination(patches(pixels), patches(decoded.detach()))
-        players.patch_discriminator.update(loss)
+        with players.patch_discriminator.update():
+            torch.autograd.backward(loss)
         numbers |= more
         patches.requires_grad_(False)
         loss, more = objectives.patch_realism(patches(decoded))
