@@ -22,7 +22,7 @@ def make_norm(kind: Norm, channels: int) -> nn.Module:
 
 SMALL_SIDE = 2
 """On a CPU, a convolution between maps of this side and twice it is a matrix product, which is several times faster
-(docs/performance.md)."""
+(benchmarks/train_step.py)."""
 
 
 def halve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
