@@ -13,14 +13,11 @@ large matrix product measured in the same run.
 from __future__ import annotations
 
 import argparse
-import platform
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from measuring import in_turn, machine, seconds
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam
@@ -137,12 +134,6 @@ def multiply_adds_per_second(size: int = 2048) -> float:
     return size**3 / min(seconds(lambda: matrix @ matrix) for _ in range(10))
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
-
-
 def compare(name: str, attributes: int, pairs: int) -> None:
     """Print the two medians, the median ratio of the pairs, and the distance to the machine's limit."""
     preset, fields = NETWORKS[name]
@@ -164,9 +155,7 @@ def compare(name: str, attributes: int, pairs: int) -> None:
     for _ in range(2):
         ours()
         theirs()
-    times = [(seconds(ours), seconds(theirs)) for _ in range(pairs)]
-    ratio = statistics.median(a / b for a, b in times)
-    here, there = (statistics.median(column) for column in zip(*times, strict=True))
+    there, here, ratio = in_turn(pairs, lambda: seconds(theirs), lambda: seconds(ours))
     limit = multiply_adds(config, schema.code_size) / multiply_adds_per_second()
     print(
         f"| {name} | {batch} x {size} px, {config.network.layers} layers from {config.network.width} | {attributes} |"
@@ -189,9 +178,8 @@ def main() -> None:
     parser.add_argument("--attributes", nargs="+", type=int, default=[1, 3, 40])
     parser.add_argument("--pairs", type=int, default=9)
     arguments = parser.parse_args()
-    print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
-    )
+    print(f"{machine()}; {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"medians of {arguments.pairs} pairs\n")
     print("| network | batch | attributes | release's structure, ms | fader, ms | ratio | arithmetic, ms | share |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name in arguments.networks:

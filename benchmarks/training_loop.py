@@ -8,14 +8,12 @@ a batch that is already there are timed in turn, pair by pair; the medians and t
 
 from __future__ import annotations
 
-import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from measuring import in_turn, seconds
 
 from fader.config import ClassifierConfig, configure
 from fader.datasets.prepared import open_dataset
@@ -45,17 +43,9 @@ def main(dataset: Path) -> None:
         for _ in range(10):
             trainer.step()
             bare()
-        pairs = [(seconds(trainer.step), seconds(bare)) for _ in range(PAIRS)]
-    loop, step = (statistics.median(times) for times in zip(*pairs, strict=True))
-    overhead = statistics.median((a - b) / b for a, b in pairs)
+        step, loop, ratio = in_turn(PAIRS, lambda: seconds(bare), lambda: seconds(trainer.step))
     print(f"loop {1e3 * loop:.1f} ms, step {1e3 * step:.1f} ms an update, {torch.get_num_threads()} threads")
-    print(f"the loop's own share of a step: {overhead:.1%} (median of {PAIRS} pairs)")
-
-
-def seconds(call: Callable[[], None]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    print(f"the loop's own share of a step: {ratio - 1:.1%} (median of {PAIRS} pairs)")
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ def test_processes_of_one_machine_have_a_gpu_each(
     if rank is not None:
         monkeypatch.setenv("LOCAL_RANK", rank)
     assert find_device() == torch.device("cuda", expected)
+    monkeypatch.setattr("torch.zeros", lambda *shape, device: None)  # There is no such GPU here to put them on.
+    assert find_device("cuda") == torch.device("cuda", expected)
+    assert find_device("cuda:0") == torch.device("cuda", 0)
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "nonsense", ""])

@@ -19,7 +19,7 @@ import fader.datasets.prepared
 from fader.attributes import Schema
 from fader.config import ClassifierConfig, Config, configure
 from fader.datasets.portraits import renderer, specification
-from fader.datasets.prepared import SPLITS, DatasetWriter
+from fader.datasets.portraits.source import prepare_portraits
 from fader.devices import find_device
 from fader.errors import Interrupted, UserError
 from fader.interruption import interruptions
@@ -38,12 +38,7 @@ from fader.training.step import training_step
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """96 portraits at 32 pixels."""
     folder = tmp_path_factory.mktemp("loop") / "portraits"
-    folder.mkdir()
-    with DatasetWriter(folder, specification.SCHEMA, 32, 3) as writer:
-        for index in range(96):
-            split = SPLITS.index(specification.split(index))
-            writer.add(renderer.portrait(index, 32), renderer.labels(index), split, str(index))
-        writer.finish(framing={"crop": "centre"}, source={"kind": "portraits", "specification": specification.NAME})
+    prepare_portraits(folder, count=96, size=32, workers=1)
     return folder
 
 

@@ -79,14 +79,13 @@ def _own_device(name: str) -> torch.device:
         raise UserError(f"Several processes compute on a CUDA GPU each or on the CPU; --device cannot be {name!r}.")
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    find_device("cuda")
-    processes, gpus = (int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count())
+    device = find_device("cuda")
+    processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
     if processes > gpus:
         raise UserError(
             f"{processes} processes were started on this machine, which has {gpus} GPU(s); start as many as that, or"
             " add --device cpu."
         )
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(device)
     return device
 
