@@ -35,7 +35,7 @@ def main(dataset: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         run = create_or_continue(Path(folder) / "run", config, data.schema, data, None)
         trainer = Trainer(run, data, judge, torch.device("cpu"), Interruption())
-        pixels, labels = trainer.next_batch()
+        pixels, labels = trainer.batches.take(0)
 
         def bare() -> None:
             training_step(trainer.players, pixels, labels, 1e-3, trainer.schema, trainer.config)

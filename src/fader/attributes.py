@@ -168,7 +168,8 @@ class Schema:
             if not attribute.binary:
                 count = len(attribute.values)
                 # Drawn on the CPU so that the same seed gives the same targets on every device.
-                shift = torch.randint(1, count, (labels.shape[0],), generator=generator).to(labels.device)
+                shift = torch.randint(1, count, (labels.shape[0],), generator=generator)
+                shift = shift.to(labels.device, non_blocking=True)  # Without waiting for what the device still does.
                 targets[:, k] = (labels[:, k] + shift) % count
         return targets
 

@@ -290,8 +290,10 @@ def train_verb(preset: str) -> Callable[..., None]:
             init: A run or model folder to start from; its attributes may be others.
         """
         from fader.datasets.prepared import open_dataset
+        from fader.training import processes
         from fader.training.loop import train
 
+        processes.silence_all_but_one()
         data = open_dataset(dataset)
         fields = {name: getattr(data, name) for name in OF_DATASET} | network | discriminator | training
         config = configure(preset, **fields)

@@ -12,6 +12,10 @@ class UserError(Exception):
         super().__init__(printable(message))
 
 
+class CommonError(UserError):
+    """Bad input that all of several processes come upon alike: one of them says so."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, once everything worth keeping is saved; the message says how to go on.
 

@@ -185,8 +185,9 @@ def to_pixels(arrays: np.ndarray | Tensor, device: Any = None) -> Tensor:
     """
     import torch
 
-    batch = torch.as_tensor(arrays).to(device)
-    return batch.permute(0, 3, 1, 2).to(torch.get_default_dtype()).div_(127.5).sub_(1.0)
+    batch = torch.as_tensor(arrays).to(device).permute(0, 3, 1, 2).to(torch.get_default_dtype())
+    # By a tensor: by a number a GPU does not divide but multiply with its rounded reciprocal, to other pixels.
+    return batch.div_(batch.new_full((), 127.5)).sub_(1.0)
 
 
 def from_pixels(pixels: Tensor) -> np.ndarray:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 
 from fader.errors import UserError
 from fader.files import replacing
@@ -70,3 +71,13 @@ def restore_players(players: Players, state: dict[str, Any]) -> None:
     for name, player in players.moving().items():
         player.network.load_state_dict(state[name]["network"])
         player.optimizer.load_state_dict(state[name]["optimizer"])
+        _lay_out_as_weights(player.optimizer)
+
+
+def _lay_out_as_weights(optimizer: Optimizer) -> None:
+    """Give an optimiser's moments the memory format of their weights: a GPU's and a CPU's checkpoints differ in it, and
+    the fused Adam goes through both as they lie in memory."""
+    for weight, state in optimizer.state.items():
+        for name, value in state.items():
+            if value.shape == weight.shape:
+                state[name] = torch.empty_like(weight).copy_(value)

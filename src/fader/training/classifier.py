@@ -22,8 +22,9 @@ from fader.images import to_pixels
 from fader.networks.classifier import make_classifier
 from fader.networks.weights import load_weights, save_weights
 from fader.progress import progress, say
+from fader.training.batches import Batches
 from fader.training.checkpoints import CHECKPOINT_SECONDS, newest_checkpoint, save_checkpoint
-from fader.training.sampling import READ_AHEAD, Sampler
+from fader.training.sampling import Sampler
 
 WEIGHTS = "classifier.safetensors"
 FORMAT = {"format": "fader-classifier", "version": 1}
@@ -97,20 +98,17 @@ def train_classifier(
         network = make_classifier(config, dataset.size, dataset.channels, schema)
     network.to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=device.type in ("cpu", "cuda"))
-    sampler = Sampler(indices, batch_size, config.seed)
+    batches = Batches(dataset, dataset.columns(schema), Sampler(indices, batch_size, config.seed), device)
     steps = max(1, round(config.epochs * len(indices) / batch_size))
     loss = 0.0
     done, saved = _resume(progress_folder, network, optimizer), time.monotonic()
     with progress(what, steps, done) as bar:
         for step in range(done, steps):
-            chosen, flips = sampler.batch(step)
-            dataset.images.read_ahead(sampler.batch(step + READ_AHEAD)[0])
-            pixels = to_pixels(dataset.images[chosen], device)
-            pixels = torch.where(torch.from_numpy(flips).to(device)[:, None, None, None], pixels.flip(3), pixels)
+            pixels, true = batches.take(step)
             for group in optimizer.param_groups:
                 group["lr"] = config.learning_rate * _one_cycle((step + 0.5) / steps)
             logits = network(pixels)
-            batch_loss, _ = objectives.classification(logits, torch.from_numpy(labels[chosen]).to(device), schema)
+            batch_loss, _ = objectives.classification(logits, true, schema)
             optimizer.zero_grad()
             batch_loss.backward()
             optimizer.step()
@@ -121,6 +119,7 @@ def train_classifier(
                 state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
                 save_checkpoint(progress_folder, step + 1, state)
                 saved = time.monotonic()
+    batches.pause()
     classifier = Classifier(network.eval(), schema, dataset.size, dataset.channels, config)
     right = (classify_split(classifier, dataset, "valid", device) == labels[dataset.indices("valid")]).mean(axis=0)
     accuracy = dict(zip(schema.names, right.tolist(), strict=True))

@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fader import figures
 from fader.attributes import Schema
 from fader.config import Config, TrainingConfig
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
-from fader.errors import Interrupted, UserError
+from fader.errors import CommonError, Interrupted, UserError
 from fader.files import replacing
 from fader.images import save_picture, to_pixels
 from fader.interruption import Interruption, interruptions
@@ -25,7 +26,8 @@ from fader.model import load
 from fader.networks.autoencoder import AutoEncoder
 from fader.networks.weights import save_weights
 from fader.progress import Task, progress, say
-from fader.training import processes, selection
+from fader.training import computing, processes, selection
+from fader.training.batches import Batches
 from fader.training.checkpoints import (
     CHECKPOINT_SECONDS,
     newest_checkpoint,
@@ -37,7 +39,7 @@ from fader.training.checkpoints import (
 from fader.training.classifier import Classifier
 from fader.training.records import Records, Window, read_records
 from fader.training.run import Run, create_or_continue
-from fader.training.sampling import READ_AHEAD, Sampler, balancing_weights
+from fader.training.sampling import Sampler, balancing_weights, seed_of
 from fader.training.schedules import adversarial_weight, evaluation_steps, learning_rate, update_average
 from fader.training.step import Players, training_step
 from fader.training.transfer import transfer
@@ -82,12 +84,13 @@ def train(
         )
     with processes.joined(device) as own_device:
         processes.refuse_uneven(config.training.batch_size, config.training.accumulate)
+        computing.check(own_device, config.training)
         # Only process 0 touches the run folder, so that no other has to see it.
         run = processes.first(lambda: create_or_continue(output, config, schema, data, init))
         if run.dataset["fingerprint"] != data.fingerprint:
             raise UserError(f"{dataset}: process 0 has another dataset there; give every machine the same one.")
         judge = processes.first(lambda: selection.selection_classifier(run, data, classifier, own_device))
-        with interruptions() as interruption:
+        with interruptions() as interruption, computing.tuned(own_device, config.training):
             Trainer(run, data, judge, own_device, interruption).fit()
     return run
 
@@ -110,8 +113,11 @@ class Trainer:
         self.schema, self.config = run.schema, run.config.training
         self.interruption = interruption
         self.columns = data.columns(self.schema)
-        self.sampler, self.chance = _sampler(data, self.schema, self.config)
-        self.evaluation_steps = evaluation_steps(self.config, len(self.sampler.indices))
+        sampler, self.chance = _sampler(data, self.schema, self.config)
+        # A batch is the same whatever the number of processes; each takes its share of it.
+        share = partial(processes.share, micro_batches=self.config.accumulate)
+        self.batches = Batches(data, self.columns, sampler, device, self.config.flip, share)
+        self.evaluation_steps = evaluation_steps(self.config, len(sampler.indices))
         torch.manual_seed(self.config.seed)
         classifier.network.to(device)
         self.players = Players.create(run.config, self.schema, device, classifier.network)
@@ -166,30 +172,14 @@ class Trainer:
         """The next update."""
         # Dropout and random categories are a function of seed, step and process, so that a resumed run is the same run
         # and that no two shares of a batch have the same.
-        torch.manual_seed((self.config.seed << 32) + self.done * processes.count() + processes.rank() + 1)
-        pixels, labels = self.next_batch()
+        torch.manual_seed(seed_of(self.config.seed, self.done, processes.rank()))
+        pixels, labels = self.batches.take(self.done)
         self.players.set_learning_rate(learning_rate(self.config, self.done))
         weight = adversarial_weight(self.config, self.done)
         self.window.add(training_step(self.players, pixels, labels, weight, self.schema, self.config))
         self.done += 1
         if self.average is not None:
             update_average(self.average, self.players.autoencoder.network, self.config.ema, self.done)
-
-    def next_batch(self) -> tuple[Tensor, Tensor]:
-        """Pixels [B, C, S, S], flipped where a picture's coin says so, and labels [B, n] of the next update: the share
-        of this process, from a batch that is the same whatever the number of processes."""
-        indices, flips = self._share(self.done)
-        self.data.images.read_ahead(self._share(self.done + READ_AHEAD)[0])
-        pixels = to_pixels(self.data.images[indices], self.device)
-        if self.config.flip:
-            flips_here = torch.from_numpy(flips).to(self.device)[:, None, None, None]
-            pixels = torch.where(flips_here, pixels.flip(3), pixels)
-        labels = torch.from_numpy(self.data.labels[indices][:, self.columns])
-        return pixels, labels.to(self.device)
-
-    def _share(self, step: int) -> list[np.ndarray]:
-        """Of pictures and flips of the update number `step`, this process's."""
-        return [processes.share(batch, self.config.accumulate) for batch in self.sampler.batch(step)]
 
     def _record(self, bar: Task) -> None:
         self._stop_if_diverged()
@@ -222,7 +212,7 @@ class Trainer:
         position, numbers = found
         step = self.done - len(self.window) + position + 1
         losses = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
-        raise UserError(
+        raise CommonError(
             f"{self.run.folder}: training diverged at step {step:,} ({losses}); the last good checkpoint is in"
             f" {self.run.checkpoints}; start another run with a lower --learning-rate or with --clip 5."
         )
@@ -253,7 +243,8 @@ class Trainer:
             self._select()
             return
         epoch = self.evaluation_steps.index(self.done) + 1
-        with self._erasing():
+        self.batches.pause()
+        with computing.uncompiled(self.config), self._erasing():
             found = self._assess()
             if self.records is None:
                 return

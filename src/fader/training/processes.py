@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.distributed import Store, TCPStore, rendezvous  # type: ignore[attr-defined]
 
 from fader.devices import find_device
-from fader.errors import Interrupted, ProcessLostError, UserError
+from fader.errors import CommonError, Interrupted, ProcessLostError, UserError
 from fader.progress import console
 
 Result = TypeVar("Result")
@@ -44,6 +44,11 @@ def rank() -> int:
     return dist.get_rank() if count() > 1 else 0
 
 
+def silence_all_but_one() -> None:
+    """Leave it to the first process of each machine to say what all of it come upon before they join."""
+    console.quiet = int(os.environ.get("LOCAL_RANK", "0")) > 0
+
+
 @contextmanager
 def joined(device: str) -> Iterator[torch.device]:
     """Within the block this process trains together with those that torchrun started beside it; it gets its device.
@@ -57,6 +62,7 @@ def joined(device: str) -> Iterator[torch.device]:
         yield find_device(device)
         return
     own = _own_device(device)
+    console.quiet = False
     _meet(own)
     console.quiet = rank() > 0
     try:
@@ -66,8 +72,8 @@ def joined(device: str) -> Iterator[torch.device]:
     except Interrupted:  # All of them were, at the same step; process 0 says so.
         _part()
         raise
-    except BaseException:
-        console.quiet = False
+    except BaseException as error:
+        console.quiet = rank() > 0 and isinstance(error, CommonError)
         _part(in_good_order=False)
         raise
     console.quiet = False
@@ -164,17 +170,18 @@ def share(items: np.ndarray, micro_batches: int = 1) -> np.ndarray:
 
 
 def refuse_uneven(batch_size: int, micro_batches: int) -> None:
-    """Raises UserError if the processes cannot all have as many pictures of every batch."""
+    """Raises CommonError if the processes cannot all have as many pictures of every batch."""
     if batch_size % (count() * micro_batches):
         parts = f"{count()} processes" + (f" in {micro_batches} micro-batches each" if micro_batches > 1 else "")
-        raise UserError(
+        raise CommonError(
             f"A batch of {batch_size} pictures cannot be shared out evenly over {parts}; give a --batch-size that is a"
             f" multiple of {count() * micro_batches}."
         )
 
 
 def first(function: Callable[[], Result]) -> Result:
-    """What process 0 computes, in all of them; so is a UserError that it raises. The others wait, for days if need be.
+    """What process 0 computes, in all of them; a UserError of its is a CommonError of all. The others wait, for days if
+    need be.
 
     The result travels as a pickle between the processes of one training, which trust each other; tensors in it have to
     be on the CPU.
@@ -190,7 +197,7 @@ def first(function: Callable[[], Result]) -> Result:
     with _with_the_others():
         dist.broadcast_object_list(answer, src=0, group=_patient)
     if answer[1] is not None:
-        raise UserError(answer[1])
+        raise CommonError(answer[1])
     return answer[0]
 
 

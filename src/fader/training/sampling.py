@@ -42,6 +42,14 @@ class Sampler:
         return self._orders[number]
 
 
+def seed_of(seed: int, step: int, process: int) -> int:
+    """A seed for torch's own random numbers in an update of one process, of 64 bits that all depend on all three.
+
+    A CPU's generator takes the lower 32 bits alone.
+    """
+    return int(np.random.SeedSequence((seed, step, process)).generate_state(1, np.uint64)[0])
+
+
 def flip_coins(seed: int, passes: np.ndarray, pictures: np.ndarray) -> np.ndarray:
     """A fair coin for every (seed, pass, picture), bool, whoever asks and in whatever order: a hash (splitmix64)."""
     with np.errstate(over="ignore"):

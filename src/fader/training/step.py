@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -25,7 +26,7 @@ from fader.config import Config, TrainingConfig
 from fader.networks.autoencoder import AutoEncoder, Encoder, Latent
 from fader.networks.discriminators import LatentDiscriminator, PatchDiscriminator
 from fader.objectives import Numbers
-from fader.training import processes
+from fader.training import computing, processes
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -66,9 +67,9 @@ class Players:
         """Fresh networks on the device. `classifier` is used where `classifier_weight` is above 0."""
 
         def player(network: Network) -> Player[Network]:
-            return Player(processes.share_statistics(network, device).to(device), config.training)
+            return Player(computing.place(processes.share_statistics(network, device), device), config.training)
 
-        return cls(
+        players = cls(
             autoencoder=player(AutoEncoder(config.network, schema.code_size)),
             discriminator=player(LatentDiscriminator(config.discriminator, config.network, schema)),
             patch_discriminator=player(PatchDiscriminator(config.network.channels))
@@ -78,6 +79,12 @@ class Players:
             if config.training.classifier_weight and classifier is not None
             else None,
         )
+        encoder, decoder = players.autoencoder.network.encoder, players.autoencoder.network.decoder
+        if config.training.precision == "bfloat16":
+            computing.keep_latent_precise(encoder)
+        if config.training.compile:
+            computing.compile_in_place(encoder, decoder, players.discriminator.network)
+        return players
 
     def moving(self) -> dict[str, Player[Any]]:
         """The players that are trained, by name."""
@@ -101,6 +108,7 @@ def training_step(
     Returns named scalars, left on the device.
     """
     autoencoder, discriminator = players.autoencoder.network, players.discriminator.network
+    forward = partial(computing.forward, config=config)
     count = config.accumulate
     micro_batches = list(zip(pixels.chunk(count), labels.chunk(count), strict=True))
     all_numbers: list[Numbers] = []
@@ -111,8 +119,8 @@ def training_step(
     with players.discriminator.update():
         for x, y in micro_batches:
             # With one micro-batch z serves both players. With several it is computed again in the encoder's turn.
-            latent = autoencoder.encoder(x) if count == 1 else _constant_latent(autoencoder.encoder, x)
-            logits = discriminator(tuple(part.detach() for part in latent))
+            latent = forward(autoencoder.encoder, x) if count == 1 else _constant_latent(autoencoder.encoder, x, config)
+            logits = forward(discriminator, tuple(part.detach() for part in latent))
             loss, numbers = objectives.discrimination(logits, y, schema)
             torch.autograd.backward(loss / count)
             all_numbers.append(numbers)
@@ -124,11 +132,11 @@ def training_step(
     with players.autoencoder.update():
         for x, y in micro_batches:
             if count > 1:
-                latent = autoencoder.encoder(x)
-            decoded = autoencoder.decoder(latent, schema.code(y))
+                latent = forward(autoencoder.encoder, x)
+            decoded = forward(autoencoder.decoder, latent, schema.code(y))
             reconstruction, reconstruction_numbers = objectives.reconstruction(decoded, x)
             adversarial, adversarial_numbers = objectives.adversarial(
-                discriminator(latent), schema.adversarial_target(y), schema
+                forward(discriminator, latent), schema.adversarial_target(y), schema
             )
             loss = reconstruction + adversarial_weight * adversarial
             numbers = reconstruction_numbers | adversarial_numbers
@@ -143,13 +151,13 @@ def training_step(
 
 
 @torch.no_grad()
-def _constant_latent(encoder: Encoder, pixels: Tensor) -> Latent:
+def _constant_latent(encoder: Encoder, pixels: Tensor, config: TrainingConfig) -> Latent:
     """The latent in train mode without a graph, and without moving BatchNorm's running statistics: that happens when
     the same pictures are encoded again."""
     norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm)]
     for norm in norms:
         norm.track_running_stats = False
-    latent = encoder(pixels)
+    latent: Latent = computing.forward(encoder, pixels, config=config)
     for norm in norms:
         norm.track_running_stats = True
     return latent
@@ -168,20 +176,21 @@ def _losses_on_random_decodings(
     players: Players, latent: Latent, pixels: Tensor, labels: Tensor, schema: Schema, config: TrainingConfig
 ) -> tuple[Tensor, Numbers]:
     """The optional losses, on pictures decoded with the labels of other pictures of the batch."""
-    others = labels[torch.randperm(len(labels)).to(labels.device)]
-    decoded = players.autoencoder.network.decoder(latent, schema.code(others))
+    forward = partial(computing.forward, config=config)
+    others = labels[torch.randperm(len(labels)).to(labels.device, non_blocking=True)]
+    decoded = forward(players.autoencoder.network.decoder, latent, schema.code(others))
     total, numbers = torch.zeros((), device=pixels.device), Numbers()
     if players.patch_discriminator is not None:
         patches = players.patch_discriminator.network
-        loss, more = objectives.patch_discrimination(patches(pixels), patches(decoded.detach()))
+        loss, more = objectives.patch_discrimination(forward(patches, pixels), forward(patches, decoded.detach()))
         with players.patch_discriminator.update():
             torch.autograd.backward(loss)
         numbers |= more
         patches.requires_grad_(False)
-        loss, more = objectives.patch_realism(patches(decoded))
+        loss, more = objectives.patch_realism(forward(patches, decoded))
         patches.requires_grad_(True)
         total, numbers = total + config.patchgan_weight * loss, numbers | more
     if players.classifier is not None:
-        loss, more = objectives.classification(players.classifier(decoded), others, schema)
+        loss, more = objectives.classification(forward(players.classifier, decoded), others, schema)
         total, numbers = total + config.classifier_weight * loss, numbers | more
     return total, numbers
