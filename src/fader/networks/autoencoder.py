@@ -97,19 +97,20 @@ def convolve_with_code(convolution: nn.Conv2d | nn.ConvTranspose2d, features: Te
         operation, dim, smallest = double, 0, 2
     else:
         operation, dim, smallest = partial(F.conv2d, padding=1), 1, 3
+    if features.shape[2] <= smallest:
+        code_maps = code[:, :, None, None].expand(-1, -1, *features.shape[2:])
+        return operation(torch.cat([features, code_maps], dim=1), convolution.weight)
     of_features, of_code = convolution.weight.split([features.shape[1], code.shape[1]], dim)
     convolved = operation(features, of_features)
-    side = min(smallest, features.shape[2])
-    response = operation(code[:, :, None, None].expand(-1, -1, side, side), of_code)
-    for dim in (3, 2):
-        response = _repeat_interior(response, dim, convolved.shape[dim])
-    return convolved + response
+    response = operation(code[:, :, None, None].expand(-1, -1, smallest, smallest), of_code)
+    response = response.permute(0, 2, 3, 1)  # As it lies in memory.
+    for dim in (1, 2):
+        response = _repeat_interior(response, dim, convolved.shape[2])
+    return convolved + response.permute(0, 3, 1, 2)
 
 
 def _repeat_interior(pattern: Tensor, dim: int, size: int) -> Tensor:
     """All but the first and last entries along a dimension repeated, until there are `size`."""
-    if pattern.shape[dim] == size:
-        return pattern
     interior = pattern.shape[dim] - 2
     first, repeated, last = pattern.split([1, interior, 1], dim)
     times = [1] * pattern.ndim

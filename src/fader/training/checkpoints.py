@@ -24,7 +24,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `state` (tensors, numbers, strings, lists and dicts of them) as the checkpoint after `step` updates."""
     path = folder / f"step-{step:09d}.pt"
     with replacing(path) as temporary:
-        torch.save({"format": "fader-checkpoint", "version": 1, "step": step, **state}, temporary)
+        torch.save({"format": "fader-checkpoint", "version": 2, "step": step, **state}, temporary)
     for old in checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path
@@ -52,7 +52,7 @@ def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
         raise UserError(
             f"{paths[-1]}: the checkpoint is damaged ({type(error).__name__}); delete it to go on from the one before."
         ) from None
-    if state.get("format") != "fader-checkpoint" or state.get("version") != 1:
+    if state.get("format") != "fader-checkpoint" or state.get("version") != 2:
         raise UserError(f"{paths[-1]}: this is not a checkpoint that this version of fader reads.")
     return dict(state)
 
