@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import pytest
 import torch
@@ -112,7 +113,7 @@ def test_an_update_is_adam_whatever_lies_where(
         gradients = [torch.randn_like(parameter) for parameter in parameters]
         with player.update():
             network.weight.grad = gradients[0].contiguous(memory_format=of_gradients)
-            network.bias.grad = gradients[1]
+            cast(Tensor, network.bias).grad = gradients[1]
         adam(parameters, gradients, moments, t)
         torch.testing.assert_close(list(network.parameters()), parameters, check_stride=False)
 
