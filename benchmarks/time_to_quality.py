@@ -4,8 +4,8 @@
 
 Both train the networks of `small` (64 px, 5 layers from 24 wide, discriminator 256 wide) in batches of its size, on the
 same prepared portraits. Each run is a process of its own. The same command started several times at once, with the
-same OUTPUT, shares the runs out; started again, it goes on with those that are not complete. At its end it
-writes `rows.jsonl`, `report.md` and `curves.png` of those that are.
+same OUTPUT, shares the runs out; started again, it goes on with those that are not complete. At its end it writes
+`rows.jsonl`, `report.md` and `curves.png` of those that are.
 
 **The release's side** is `released.ReleasedStep` with what `official-recipe.md` says of the release: a batch for each
 player, drawn with replacement, one coin a batch for the flip, a constant learning rate, gradients clipped at 5, a pair
@@ -356,7 +356,7 @@ def write_report(output: Path, options: argparse.Namespace) -> str:
     write_text(output / "rows.jsonl", "".join(json.dumps(row) + "\n" for rows in runs.values() for row in rows))
     save_picture(plot(panels(test, (ours, released)), "minutes"), output / "curves.png")
     columns = ["minutes", "on the wall", "step", *MEASURES.values()]
-    ends = [[s.side, s.learning_rate, s.adversarial_weight, round(scores[s], 4), *cells(test[s][-1])] for s in GRID]
+    ends = [[s.side, s.learning_rate, s.adversarial_weight, round(scores[s], 4), *cells(test[s][-1])] for s in complete]
     report = f"""# Time to quality
 
 {machine()}; threads of a run: {options.threads}, torch {torch.__version__}
@@ -434,16 +434,17 @@ def prepare(options: argparse.Namespace) -> None:
     data = open_dataset(options.dataset)
     if not data.has_counterfactuals:
         raise UserError(f"{options.dataset}: the gain is known of portraits only; name a prepared dataset of them.")
-    settings = {
-        "dataset": data.fingerprint,
-        **{name: getattr(options, name) for name in ("minutes", "steps", "evaluations", "pictures", "threads")},
-    }
     named = options.judge is not None
     options.judge = options.judge or options.output / "judge"
+    settings = {
+        "dataset": data.fingerprint,
+        "judge": str(options.judge),
+        **{name: getattr(options, name) for name in ("minutes", "steps", "evaluations", "pictures", "threads")},
+    }
     with locked(options.output / "lock", wait=True):
         path = options.output / "settings.json"
         if path.exists() and read_json(path) != settings:
-            raise UserError(f"{options.output} holds runs of other settings; name another output.")
+            raise UserError(f"{options.output} holds runs of other settings (settings.json); name another output.")
         write_json(path, settings)
         find_judge(options.judge, named, data, data.schema, None, CPU)
 
