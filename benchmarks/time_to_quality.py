@@ -34,6 +34,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -467,6 +468,7 @@ def main() -> None:
         prepare(options)
     except UserError as error:
         sys.exit(str(error))
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # An exit ends the run that is under way.
     for setting in GRID:
         if options.only in (None, setting.side) and not rows_of(options.output, setting).exists():
             process = get_context("spawn").Process(target=train, args=(setting, options), daemon=True)
