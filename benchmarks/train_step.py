@@ -2,9 +2,8 @@
 
     python benchmarks/train_step.py [NETWORK ...] [--attributes 1 3 40] [--pairs 9]
 
-The transcription does what `official-recipe.md` says of the authors' code, in the plainest PyTorch: a batch and an
-encoder pass for each player, the code's channels appended as maps, contiguous NCHW, gradients clipped and Adam's rule
-applied parameter by parameter, all eager. Networks, batch size and precision are the same on both sides, and both clip.
+The transcription is `released.ReleasedStep`. Networks, batch size and precision are the same on both sides, and both
+clip.
 
 Printed beside the ratio: what share of the time the convolutions' multiply-adds alone would take, at the rate of a
 large matrix product measured in the same run.
@@ -16,95 +15,23 @@ import argparse
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from measuring import in_turn, machine, seconds
+from released import CLIP, ReleasedStep
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
-from torch.optim import Adam
 
-from fader import objectives
 from fader.attributes import Schema
 from fader.config import Config, configure
-from fader.networks.autoencoder import AutoEncoder, Decoder, DecoderLayer, Encoder, Latent
+from fader.networks.autoencoder import AutoEncoder, DecoderLayer
 from fader.networks.blocks import Halving
-from fader.networks.discriminators import LatentDiscriminator
 from fader.training.step import Players, training_step
 
-CLIP = 5.0
+WEIGHT = 1e-4  # lambda_E.
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "small": ("small", {}),
     "64": ("small", {"width": 32, "max_width": 512, "batch_size": 32}),
     "128": ("small", {"size": 128, "width": 32, "max_width": 512, "batch_size": 32}),
     "256": ("paper", {}),
 }
-
-
-class ReleasedStep:
-    """The structure of the release: two batches, two encoder passes."""
-
-    def __init__(self, config: Config, schema: Schema) -> None:
-        self.schema, self.config = schema, config
-        self.autoencoder = AutoEncoder(config.network, schema.code_size)
-        self.autoencoder.encoder = PlainEncoder(config.network, schema.code_size)
-        self.autoencoder.decoder = PlainDecoder(config.network, schema.code_size)
-        self.discriminator = LatentDiscriminator(config.discriminator, config.network, schema)
-        self.optimizers = [self._optimizer(self.autoencoder), self._optimizer(self.discriminator)]
-
-    def _optimizer(self, network: nn.Module) -> Adam:
-        training = self.config.training
-        betas = (training.beta1, training.beta2)
-        return Adam(network.parameters(), lr=training.learning_rate, betas=betas, foreach=False, fused=False)
-
-    def _update(self, network: nn.Module, optimizer: Adam, loss: Tensor) -> None:
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        clip_grad_norm_(network.parameters(), CLIP, foreach=False)
-        optimizer.step()
-
-    def __call__(self, first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> None:
-        pixels, labels = first
-        self.autoencoder.eval()
-        self.discriminator.train()
-        with torch.no_grad():
-            latent = self.autoencoder.encoder(pixels)
-        loss, _ = objectives.discrimination(self.discriminator(latent), labels, self.schema)
-        self._update(self.discriminator, self.optimizers[1], loss)
-
-        pixels, labels = second
-        self.autoencoder.train()
-        self.discriminator.eval()
-        latent = self.autoencoder.encoder(pixels)
-        decoded = self.autoencoder.decoder(latent, self.schema.code(labels))
-        reconstruction, _ = objectives.reconstruction(decoded, pixels)
-        targets = self.schema.adversarial_target(labels)
-        adversarial, _ = objectives.adversarial(self.discriminator(latent), targets, self.schema)
-        self._update(self.autoencoder, self.optimizers[0], reconstruction + 1e-4 * adversarial)
-
-
-class PlainEncoder(Encoder):
-    """Every convolution as PyTorch has it."""
-
-    def forward(self, pixels: Tensor) -> Latent:
-        for layer in self.layers:
-            for module in layer.children():
-                if isinstance(module, Halving):
-                    pixels = F.conv2d(pixels, module.weight, module.bias, stride=2, padding=1)
-                else:
-                    pixels = module(pixels)
-        return (pixels,)
-
-
-class PlainDecoder(Decoder):
-    """The code as maps, appended to the input of every layer."""
-
-    def forward(self, latent: Latent, code: Tensor) -> Tensor:
-        features = latent[0]
-        for layer in self.layers:
-            maps = code[:, :, None, None].expand(-1, -1, *features.shape[2:])
-            features = torch.cat([features, maps], dim=1)
-            for module in layer.children():
-                features = module(features)
-        return features
 
 
 def multiply_adds(config: Config, code_size: int) -> int:
@@ -147,10 +74,10 @@ def compare(name: str, attributes: int, pairs: int) -> None:
     _check_that_networks_are_equal(players.autoencoder.network, released.autoencoder, *batches[0], schema)
 
     def ours() -> None:
-        training_step(players, *batches[0], 1e-4, schema, config.training)
+        training_step(players, *batches[0], WEIGHT, schema, config.training)
 
     def theirs() -> None:
-        released(*batches)
+        released(batches[0], batches[1], WEIGHT)
 
     for _ in range(2):
         ours()

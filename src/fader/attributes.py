@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from fader.errors import UserError
@@ -118,6 +118,18 @@ class Schema:
             stops.append(stops[-1] + len(attribute.values))
         return tuple(slice(start, stop) for start, stop in pairwise(stops))
 
+    @cached_property
+    def runs(self) -> tuple[tuple[slice, slice, int], ...]:
+        """Neighbours with as many values each, to be computed with in one go: which attributes, where they lie in the
+        code, and how many values each has. All binary attributes in a row are one run."""
+        runs, first = [], 0
+        for count, run in groupby(len(attribute.values) for attribute in self.attributes):
+            stop = first + len(list(run))
+            start = self.slices[first].start
+            runs.append((slice(first, stop), slice(start, start + (stop - first) * count), count))
+            first = stop
+        return tuple(runs)
+
     def code(self, values: Tensor) -> Tensor:
         """The code of label or fader values: [..., n] to [..., code_size], floating point.
 
@@ -127,27 +139,35 @@ class Schema:
 
         values = values if values.is_floating_point() else values.to(torch.get_default_dtype())
         parts = []
-        for k, attribute in enumerate(self.attributes):
-            value = values[..., k, None]
-            if attribute.binary:
-                parts.append(torch.cat([1 - value, value], dim=-1))
+        for attributes, _, count in self.runs:
+            value = values[..., attributes, None]
+            if count == 2:
+                part = torch.cat([1 - value, value], dim=-1)
             else:
-                categories = torch.arange(len(attribute.values), device=values.device)
-                parts.append((value == categories).to(values.dtype))
+                part = (value == torch.arange(count, device=values.device)).to(values.dtype)
+            parts.append(part.flatten(-2))
         return torch.cat(parts, dim=-1)
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """log P of every value of every attribute, [B, code_size], from logits of the same shape."""
         import torch
 
-        return torch.cat([logits[:, part].log_softmax(dim=1) for part in self.slices], dim=1)
+        parts = [logits[:, part].unflatten(1, (-1, count)).log_softmax(dim=2) for _, part, count in self.runs]
+        return torch.cat([part.flatten(1) for part in parts], dim=1)
+
+    def log_likelihoods(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """log P of the value that each attribute has, [B, n], from logits [B, code_size] and int64 labels [B, n]."""
+        import torch
+
+        starts = torch.tensor([part.start for part in self.slices], device=labels.device)
+        return self.log_probabilities(logits).gather(1, labels + starts)
 
     def predictions(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """The likeliest labels, int64 [B, n], and the probability given to each, [B, n], from logits [B, code_size]."""
         import torch
 
-        best = [logits[:, part].softmax(dim=1).max(dim=1) for part in self.slices]
-        return torch.stack([b.indices for b in best], dim=1), torch.stack([b.values for b in best], dim=1)
+        best = [logits[:, part].unflatten(1, (-1, count)).softmax(dim=2).max(dim=2) for _, part, count in self.runs]
+        return torch.cat([b.indices for b in best], dim=1), torch.cat([b.values for b in best], dim=1)
 
     def flipped(self, labels: Tensor, name: str) -> Tensor:
         """Labels [N, n] with one attribute swapped: 1 - y if binary, the next category (cyclically) if not."""

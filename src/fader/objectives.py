@@ -17,8 +17,7 @@ LABEL_SMOOTHING = 0.2  # Of the PatchGAN discriminator's targets, as in the auth
 
 def log_likelihood(logits: Tensor, labels: Tensor, schema: Schema) -> Tensor:
     """log P(y | z) = sum over k of log P_k(y_k | z), [B], from logits [B, code_size] and labels [B, n]."""
-    terms = [-F.cross_entropy(logits[:, part], labels[:, k], reduction="none") for k, part in enumerate(schema.slices)]
-    return torch.stack(terms).sum(dim=0)
+    return schema.log_likelihoods(logits, labels).sum(dim=1)
 
 
 def reconstruction(decoded: Tensor, pixels: Tensor) -> tuple[Tensor, Numbers]:

@@ -1,11 +1,13 @@
 """Shapes layer by layer and parameter counts, against section 4 and numbers worked out by hand."""
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fader.attributes import Attribute, Schema
 from fader.config import PRESETS, ClassifierConfig, DiscriminatorConfig, NetworkConfig
@@ -240,14 +242,32 @@ def test_the_code_is_convolved_as_if_its_channels_were_there(kind: str, side: in
     torch.testing.assert_close(gradients, torch.autograd.grad((literal * weights).sum(), parameters))
 
 
-@pytest.mark.parametrize("side", [1, 2, 4])
-def test_small_maps_as_matrix_products_are_the_convolutions(side: int) -> None:
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("side", [1, 2, 4, 8])  # The last is the library's own.
+def test_small_maps_as_matrix_products_are_the_convolutions(side: int, layout: torch.memory_format) -> None:
     torch.manual_seed(0)
-    fine = torch.randn(3, 5, 2 * side, 2 * side, dtype=torch.float64)
-    coarse = torch.randn(3, 5, side, side, dtype=torch.float64)
-    down, up = torch.randn(6, 5, 4, 4, dtype=torch.float64), torch.randn(5, 6, 4, 4, dtype=torch.float64)
-    bias = torch.randn(6, dtype=torch.float64)
-    for b in (bias, None):
-        torch.testing.assert_close(halve(fine, down, b), nn.functional.conv2d(fine, down, b, stride=2, padding=1))
-    expected = nn.functional.conv_transpose2d(coarse, up, stride=2, padding=1)
-    torch.testing.assert_close(double(coarse, up), expected)
+
+    def tensor(*shape: int) -> Tensor:
+        return torch.randn(*shape, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
+
+    fine, coarse, down, up = (
+        tensor(3, 5, 2 * side, 2 * side),
+        tensor(3, 5, side, side),
+        tensor(6, 5, 4, 4),
+        tensor(5, 6, 4, 4),
+    )
+    bias = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    convolution = partial(nn.functional.conv2d, stride=2, padding=1)
+    _assert_equal_with_gradients(halve, convolution, [fine, down, bias])
+    torch.testing.assert_close(halve(fine, down, None), convolution(fine, down))
+    _assert_equal_with_gradients(double, partial(nn.functional.conv_transpose2d, stride=2, padding=1), [coarse, up])
+
+
+def _assert_equal_with_gradients(
+    ours: Callable[..., Tensor], literal: Callable[..., Tensor], arguments: list[Tensor]
+) -> None:
+    expected = literal(*arguments)
+    torch.testing.assert_close(ours(*arguments), expected)
+    weights = torch.randn_like(expected)
+    gradients = torch.autograd.grad((ours(*arguments) * weights).sum(), arguments)
+    torch.testing.assert_close(gradients, torch.autograd.grad((expected * weights).sum(), arguments))

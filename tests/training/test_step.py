@@ -3,15 +3,16 @@
 import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from fader.attributes import Attribute, Schema
 from fader.config import Config, DiscriminatorConfig, NetworkConfig, TrainingConfig
-from fader.training.step import Players, training_step
+from fader.training.step import Player, Players, training_step
 
 SCHEMA = Schema.binary(["Smiling", "Hat"])
 CONFIG = Config(
@@ -96,6 +97,25 @@ def test_two_steps_equal_the_equations(logits: str) -> None:
             torch.testing.assert_close(ours, literal, rtol=1e-5, atol=1e-9)
         for name, ours in players.discriminator.network.state_dict().items():
             torch.testing.assert_close(ours, discriminator.state_dict()[name], rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("of_weights", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("of_gradients", [torch.contiguous_format, torch.channels_last])
+def test_an_update_is_adam_whatever_lies_where(
+    of_weights: torch.memory_format, of_gradients: torch.memory_format
+) -> None:
+    network = nn.Conv2d(3, 5, 4)
+    network.weight.data = network.weight.data.contiguous(memory_format=of_weights)
+    parameters = [parameter.detach().clone() for parameter in network.parameters()]
+    moments = [[torch.zeros_like(parameter), torch.zeros_like(parameter)] for parameter in parameters]
+    player = Player(network, CONFIG.training)
+    for t in (1, 2):
+        gradients = [torch.randn_like(parameter) for parameter in parameters]
+        with player.update():
+            network.weight.grad = gradients[0].contiguous(memory_format=of_gradients)
+            cast(Tensor, network.bias).grad = gradients[1]
+        adam(parameters, gradients, moments, t)
+        torch.testing.assert_close(list(network.parameters()), parameters, check_stride=False)
 
 
 def test_each_update_moves_its_own_player_only() -> None:

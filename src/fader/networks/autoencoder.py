@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fader.config import NetworkConfig
-from fader.networks.blocks import convolve, double, make_norm
+from fader.networks.blocks import SMALL_SIDE, convolve, double, make_norm
 from fader.networks.erasure import LinearErasure
 
 Latent = tuple[Tensor, ...]
@@ -88,33 +88,33 @@ class DecoderLayer(nn.ModuleList):
 def convolve_with_code(convolution: nn.Conv2d | nn.ConvTranspose2d, features: Tensor, code: Tensor) -> Tensor:
     """What the convolution makes of features [B, C, s, s] with a code [B, m] appended as m constant channels.
 
-    The channels are never made: a constant map's convolution is the same everywhere but at the border (and, where the
-    convolution doubles the side, alternates), so the smallest map that shows all of it is convolved, and what came out
-    is repeated. The cost hardly depends on m.
+    Where the map is not small the channels are never made: a constant map's convolution is the same everywhere but at
+    the border (and, where the convolution doubles the side, alternates), so the smallest map that shows all of it is
+    convolved, and what came out is added over and over. The cost hardly depends on m.
     """
     operation: Callable[[Tensor, Tensor], Tensor]
     if isinstance(convolution, nn.ConvTranspose2d):
         operation, dim, smallest = double, 0, 2
     else:
         operation, dim, smallest = partial(F.conv2d, padding=1), 1, 3
+    if features.shape[2] <= SMALL_SIDE:
+        code_maps = code[:, :, None, None].expand(-1, -1, *features.shape[2:])
+        return operation(torch.cat([features, code_maps], dim=1), convolution.weight)
     of_features, of_code = convolution.weight.split([features.shape[1], code.shape[1]], dim)
     convolved = operation(features, of_features)
-    side = min(smallest, features.shape[2])
-    response = operation(code[:, :, None, None].expand(-1, -1, side, side), of_code)
-    for dim in (3, 2):
-        response = _repeat_interior(response, dim, convolved.shape[dim])
-    return convolved + response
+    response = operation(code[:, :, None, None].expand(-1, -1, smallest, smallest), of_code)
+    return _add_repeatedly(convolved.permute(0, 2, 3, 1), response.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
-def _repeat_interior(pattern: Tensor, dim: int, size: int) -> Tensor:
-    """All but the first and last entries along a dimension repeated, until there are `size`."""
-    if pattern.shape[dim] == size:
-        return pattern
-    interior = pattern.shape[dim] - 2
-    first, repeated, last = pattern.split([1, interior, 1], dim)
-    times = [1] * pattern.ndim
-    times[dim] = (size - 2) // interior
-    return torch.cat([first, repeated.repeat(times), last], dim)
+def _add_repeatedly(maps: Tensor, pattern: Tensor) -> Tensor:
+    """To maps [B, S, S, K] a pattern [B, p, p, K] of which all but the border is repeated, so that it covers them."""
+    side, interior = maps.shape[1], pattern.shape[1] - 2
+    left, middle, right = pattern.split([1, interior, 1], dim=2)
+    rows = torch.cat([left, middle.repeat(1, 1, (side - 2) // interior, 1), right], dim=2)  # [B, p, S, K]
+    first_row, repeated, last_row = rows.split([1, interior, 1], dim=1)
+    top, inside, bottom = maps.split([1, side - 2, 1], dim=1)
+    inside = (inside.unflatten(1, (-1, interior)) + repeated[:, None]).flatten(1, 2)
+    return torch.cat([top + first_row, inside, bottom + last_row], dim=1)
 
 
 def upsample(kind: str, in_channels: int, out_channels: int) -> list[nn.Module]:

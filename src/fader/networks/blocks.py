@@ -7,12 +7,14 @@ constant channels of the code act as one).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 Norm = Literal["batch", "instance"]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def make_norm(kind: Norm, channels: int) -> nn.Module:
@@ -20,33 +22,73 @@ def make_norm(kind: Norm, channels: int) -> nn.Module:
     return nn.BatchNorm2d(channels) if kind == "batch" else nn.InstanceNorm2d(channels, affine=True)
 
 
-SMALL_SIDE = 2
-"""On a CPU, a convolution between maps of this side and twice it is a matrix product, which is several times faster
-(benchmarks/train_step.py)."""
+SMALL_SIDE = 4
+"""On a CPU, a convolution between maps of this side and twice it is a matrix product of our own, which is faster than
+the library's (benchmarks/train_step.py): several times where most of the kernel lies on the padding."""
+
+
+def place(network: Network, device: torch.device | str) -> Network:
+    """The network on a device, its kernels laid out with the channels last: what both the CPU's convolutions and the
+    tensor cores of a GPU are fastest with, and what makes a kernel a matrix without a copy."""
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def halve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The 4x4 convolution of stride 2 and padding 1: [B, C, 2s, 2s] to [B, K, s, s], for a weight [K, C, 4, 4]."""
-    side = features.shape[2] // 2
-    if side > SMALL_SIDE or features.device.type != "cpu" or features.shape[2] != features.shape[3]:
+    if not _by_product(features, features.shape[2] // 2):
         return F.conv2d(features, weight, bias, stride=2, padding=1)
-    if side == 1:  # All but the middle of the kernel lies on the padding.
-        return F.linear(features.flatten(1), weight[:, :, 1:3, 1:3].flatten(1), bias)[:, :, None, None]
-    patches = F.unfold(features, kernel_size=4, stride=2, padding=1)  # [B, C * 16, s * s]
-    convolved = (weight.flatten(1) @ patches).unflatten(2, (side, side))
-    return convolved if bias is None else convolved + bias[:, None, None]
+    windows = _Windows.apply(features)  # type: ignore[no-untyped-call]
+    products = F.linear(windows.flatten(3), weight.permute(0, 2, 3, 1).flatten(1), bias)  # [B, s, s, K]
+    return products.permute(0, 3, 1, 2)
 
 
 def double(features: Tensor, weight: Tensor) -> Tensor:
     """The transposed 4x4 convolution of stride 2 and padding 1: [B, C, s, s] to [B, K, 2s, 2s], for [C, K, 4, 4]."""
-    side = features.shape[2]
-    if side > SMALL_SIDE or features.device.type != "cpu" or side != features.shape[3]:
+    if not _by_product(features, features.shape[2]):
         return F.conv_transpose2d(features, weight, stride=2, padding=1)
-    if side == 1:
-        middle = weight[:, :, 1:3, 1:3]
-        return (features.flatten(1) @ middle.flatten(1)).unflatten(1, middle.shape[1:])
-    patches = weight.flatten(1).T @ features.flatten(2)  # [B, K * 16, s * s]
-    return F.fold(patches, 2 * side, kernel_size=4, stride=2, padding=1)
+    windows = features.permute(0, 2, 3, 1) @ weight.permute(0, 2, 3, 1).flatten(1)  # [B, s, s, 4 * 4 * K]
+    return _Overlaid.apply(windows.unflatten(3, (4, 4, -1)))  # type: ignore[no-untyped-call]
+
+
+def _by_product(features: Tensor, side: int) -> bool:
+    square = features.shape[2] == features.shape[3]
+    return side <= SMALL_SIDE and square and features.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+class _Windows(torch.autograd.Function):
+    """The 4x4 windows that a kernel of stride 2 and padding 1 sees: [B, C, 2s, 2s] to [B, s, s, 4, 4, C].
+
+    It is linear, and _Overlaid is its transpose: each is the other's gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        padded = F.pad(features.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1))
+        return padded.unfold(1, 4, 2).unfold(2, 4, 2).permute(0, 1, 2, 4, 5, 3).contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Overlaid.apply(gradient)  # type: ignore[no-untyped-call]
+
+
+class _Overlaid(torch.autograd.Function):
+    """Windows laid over one another and added up: [B, s, s, 4, 4, C] to [B, C, 2s, 2s]."""
+
+    @staticmethod
+    def forward(ctx: Any, windows: Tensor) -> Tensor:
+        batch, side, _, _, _, channels = windows.shape
+        padded = windows.new_zeros(batch, 2 * side + 2, 2 * side + 2, channels)
+        # A quarter of every window at a time, so that nothing overlaps.
+        for top in (0, 2):
+            for left in (0, 2):
+                quarters = windows[:, :, :, top : top + 2, left : left + 2].transpose(2, 3)  # [B, s, 2, s, 2, C]
+                place = padded[:, top : top + 2 * side, left : left + 2 * side]
+                place.unflatten(1, (side, 2)).unflatten(3, (side, 2)).add_(quarters)
+        return padded[:, 1:-1, 1:-1].contiguous().permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _Windows.apply(gradient)  # type: ignore[no-untyped-call]
 
 
 class Halving(nn.Conv2d):

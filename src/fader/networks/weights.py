@@ -12,6 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fader.errors import UserError
+from fader.networks.blocks import place
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -57,7 +58,7 @@ def load_weights(build: Callable[[], Network], path: Path, device: torch.device 
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: it cannot be read as a safetensors file ({error}).") from None
     network.load_state_dict(weights, assign=True)
-    return network.eval().to(device)
+    return place(network.eval(), device)
 
 
 def _compare(path: Path, expected: Mapping[str, Tensor], found: Mapping[str, Any]) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.optim import Optimizer
 
 from fader.errors import UserError
 from fader.files import replacing
@@ -25,7 +24,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `state` (tensors, numbers, strings, lists and dicts of them) as the checkpoint after `step` updates."""
     path = folder / f"step-{step:09d}.pt"
     with replacing(path) as temporary:
-        torch.save({"format": "fader-checkpoint", "version": 1, "step": step, **state}, temporary)
+        torch.save({"format": "fader-checkpoint", "version": 2, "step": step, **state}, temporary)
     for old in checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path
@@ -53,7 +52,7 @@ def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
         raise UserError(
             f"{paths[-1]}: the checkpoint is damaged ({type(error).__name__}); delete it to go on from the one before."
         ) from None
-    if state.get("format") != "fader-checkpoint" or state.get("version") != 1:
+    if state.get("format") != "fader-checkpoint" or state.get("version") != 2:
         raise UserError(f"{paths[-1]}: this is not a checkpoint that this version of fader reads.")
     return dict(state)
 
@@ -71,13 +70,3 @@ def restore_players(players: Players, state: dict[str, Any]) -> None:
     for name, player in players.moving().items():
         player.network.load_state_dict(state[name]["network"])
         player.optimizer.load_state_dict(state[name]["optimizer"])
-        _lay_out_as_weights(player.optimizer)
-
-
-def _lay_out_as_weights(optimizer: Optimizer) -> None:
-    """Give an optimiser's moments the memory format of their weights: a GPU's and a CPU's checkpoints differ in it, and
-    the fused Adam goes through both as they lie in memory."""
-    for weight, state in optimizer.state.items():
-        for name, value in state.items():
-            if value.shape == weight.shape:
-                state[name] = torch.empty_like(weight).copy_(value)

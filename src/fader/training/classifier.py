@@ -19,6 +19,7 @@ from fader.devices import find_device
 from fader.errors import UserError
 from fader.files import new_folder, read_json, refuse_existing, write_json
 from fader.images import to_pixels
+from fader.networks.blocks import place
 from fader.networks.classifier import make_classifier
 from fader.networks.weights import load_weights, save_weights
 from fader.progress import progress, say
@@ -96,7 +97,7 @@ def train_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = make_classifier(config, dataset.size, dataset.channels, schema)
-    network.to(device).train()
+    place(network, device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=device.type in ("cpu", "cuda"))
     batches = Batches(dataset, dataset.columns(schema), Sampler(indices, batch_size, config.seed), device)
     steps = max(1, round(config.epochs * len(indices) / batch_size))

@@ -1,4 +1,4 @@
-"""How networks are computed in training: precision, memory format, compilation.
+"""How networks are computed in training: precision and compilation.
 
 What a step computes stays the same up to rounding; on a CPU, by default, to the bit.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from fader.config import TrainingConfig
 from fader.errors import UserError
 from fader.networks.autoencoder import Encoder
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 def check(device: torch.device, config: TrainingConfig) -> None:
@@ -38,14 +36,6 @@ def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.amp.is_autocast_available(device.type)
-
-
-def place(network: Network, device: torch.device) -> Network:
-    """The network on the device; on a CUDA GPU channels-last, as its tensor cores read a convolution's weights."""
-    network.to(device)
-    if device.type == "cuda":
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
 
 
 def compile_in_place(*networks: nn.Module) -> None:

@@ -232,10 +232,11 @@ def average_gradients(network: nn.Module) -> None:
     if count() == 1:
         return
     gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    gradients = [gradient.as_strided([gradient.numel()], [1]) for gradient in gradients]  # In the order they lie in.
+    flat = torch.cat(gradients)
     average(flat)
     for gradient, averaged in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-        gradient.copy_(averaged.view_as(gradient))
+        gradient.copy_(averaged)
 
 
 def share_statistics(network: Network, device: torch.device) -> Network:

@@ -9,11 +9,11 @@ not move between the two updates.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from fader import objectives
 from fader.attributes import Schema
 from fader.config import Config, TrainingConfig
 from fader.networks.autoencoder import AutoEncoder, Encoder, Latent
+from fader.networks.blocks import place
 from fader.networks.discriminators import LatentDiscriminator, PatchDiscriminator
 from fader.objectives import Numbers
 from fader.training import computing, processes
@@ -48,7 +49,34 @@ class Player(Generic[Network]):
         processes.average_gradients(self.network)
         if self.clip is not None:
             clip_grad_norm_(self.network.parameters(), self.clip)
-        self.optimizer.step()
+        with _seen_as_they_lie(self.network.parameters()):
+            self.optimizer.step()
+
+
+@contextmanager
+def _seen_as_they_lie(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Within the block kernels [K, C, h, w] that lie with the channels last (networks/blocks.py: `place`) are
+    [K, h, w, C], and everything is contiguous.
+
+    On a CPU torch's fused Adam takes that for granted; where it is not so, it copies, or moves the wrong weights (torch
+    2.13).
+    """
+    parameters = [parameter for parameter in parameters if parameter.grad is not None]
+    kernels = [parameter for parameter in parameters if not parameter.is_contiguous()]
+    _permute(kernels, (0, 2, 3, 1))
+    for parameter in parameters:
+        parameter.grad = cast(Tensor, parameter.grad).contiguous()
+    try:
+        yield
+    finally:
+        _permute(kernels, (0, 3, 1, 2))
+
+
+def _permute(kernels: Iterable[nn.Parameter], order: Sequence[int]) -> None:
+    for kernel in kernels:
+        gradient, kernel.grad = cast(Tensor, kernel.grad), None
+        kernel.data = kernel.data.permute(*order)
+        kernel.grad = gradient.permute(*order)
 
 
 @dataclass
@@ -67,7 +95,7 @@ class Players:
         """Fresh networks on the device. `classifier` is used where `classifier_weight` is above 0."""
 
         def player(network: Network) -> Player[Network]:
-            return Player(computing.place(processes.share_statistics(network, device), device), config.training)
+            return Player(place(processes.share_statistics(network, device), device), config.training)
 
         players = cls(
             autoencoder=player(AutoEncoder(config.network, schema.code_size)),
