@@ -159,8 +159,9 @@ class Schema:
         """log P of the value that each attribute has, [B, n], from logits [B, code_size] and int64 labels [B, n]."""
         import torch
 
-        starts = torch.tensor([part.start for part in self.slices], device=labels.device)
-        return self.log_probabilities(logits).gather(1, labels + starts)
+        starts = torch.tensor([part.start for part in self.slices])
+        places = labels + starts.to(labels.device, non_blocking=True)
+        return self.log_probabilities(logits).gather(1, places)
 
     def predictions(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """The likeliest labels, int64 [B, n], and the probability given to each, [B, n], from logits [B, code_size]."""
@@ -189,8 +190,7 @@ class Schema:
                 count = len(attribute.values)
                 # Drawn on the CPU so that the same seed gives the same targets on every device.
                 shift = torch.randint(1, count, (labels.shape[0],), generator=generator)
-                shift = shift.to(labels.device, non_blocking=True)  # Without waiting for what the device still does.
-                targets[:, k] = (labels[:, k] + shift) % count
+                targets[:, k] = (labels[:, k] + shift.to(labels.device, non_blocking=True)) % count
         return targets
 
     def to_json(self) -> list[dict[str, Any]]:

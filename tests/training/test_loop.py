@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,11 +103,18 @@ def test_a_run_leaves_everything_behind(dataset: Path, classifier: Path, tmp_pat
     assert changed <= {"metrics.jsonl"}
 
 
-@pytest.mark.parametrize("at", [3, 10, 17])
-@pytest.mark.parametrize("fields", [{}, {"ema": 0.9, "balance": True, "patchgan_weight": 0.01}])
+OPTIONAL = {"ema": 0.9, "balance": True, "patchgan_weight": 0.01}
+COMPILED = {"precision": "bfloat16", "compile": True, "epoch_images": 160}
+
+
+@pytest.mark.parametrize(
+    ("at", "fields"),
+    [(at, fields) for fields in ({}, OPTIONAL) for at in (3, 10, 17)] + [(17, COMPILED)],
+)
 def test_an_interrupted_run_ends_bit_identical(
     dataset: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int, fields: dict[str, Any]
 ) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))  # Without machine code: quick.
     whole = run_training(dataset, tmp_path / "whole", classifier, **fields)
     broken = tmp_path / "broken"
     original = training_step
@@ -123,7 +131,7 @@ def test_an_interrupted_run_ends_bit_identical(
     with pytest.raises(Interrupted, match=rf"after step {at} of 24; the same command goes on") as caught:
         run_training(dataset, broken, classifier, **fields)
     assert caught.value.signal == signal.SIGTERM
-    monkeypatch.undo()
+    monkeypatch.setattr(loop, "training_step", original)
     run_training(dataset, broken, classifier, **fields)
     ours, theirs = weights(broken), weights(whole)
     assert ours.keys() == theirs.keys()
@@ -134,6 +142,22 @@ def test_an_interrupted_run_ends_bit_identical(
         for run in (broken, whole)
     ]
     assert records[0] == records[1]
+
+
+def test_dropout_depends_on_the_seed_and_the_step(
+    dataset: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[float] = []
+
+    def step_that_draws(*arguments: Any) -> Any:
+        drawn.append(float(torch.rand(())))
+        return training_step(*arguments)
+
+    monkeypatch.setattr(loop, "training_step", step_that_draws)
+    for run, seed in enumerate((0, 1, 0)):
+        run_training(dataset, tmp_path / str(run), classifier, steps=2, seed=seed)
+    assert len(set(drawn[:4])) == 4
+    assert drawn[4:] == drawn[:2]
 
 
 def test_a_killed_process_goes_on(dataset: Path, classifier: Path, tmp_path: Path) -> None:

@@ -327,6 +327,20 @@ def test_torchrun_restarts_a_killed_run(dataset: Path, classifier: Path, tmp_pat
             assert one[name] == pytest.approx(other[name], rel=1e-2)
 
 
+@pytest.mark.parametrize("wrong", ["dataset", "batch size"])
+def test_one_process_says_what_all_come_upon(dataset: Path, classifier: Path, tmp_path: Path, wrong: str) -> None:
+    """Before they join, and after."""
+    data, fields = (tmp_path / "missing", {}) if wrong == "dataset" else (dataset, {"batch_size": 9})
+    first, second = together("refused", *train_arguments(data, tmp_path / "run", classifier, **fields))
+    assert first[0] == second[0] == 2
+    assert first[1].count("fader: ") == 1
+    assert second[1] == ""
+
+
+def refused(*arguments: str) -> int:
+    return cli.main(arguments)
+
+
 def test_one_process_needs_no_group(
     dataset: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fader.attributes import Attribute, Schema
-from fader.training.sampling import READ_AHEAD, Sampler, balancing_weights, flip_coins
+from fader.training.sampling import READ_AHEAD, Sampler, balancing_weights, flip_coins, seed_of
 
 
 def test_a_pass_shows_every_picture_once_and_the_next_in_another_order() -> None:
@@ -43,6 +43,12 @@ def test_coins_belong_to_seed_pass_and_picture_in_whatever_order_they_are_tossed
     assert abs(table.sum(axis=1) - 50).max() < 23
     assert 0.4 < (flip_coins(8, passes, pictures) == coins).mean() < 0.6
     assert 0.4 < (table[1:] == table[:-1]).mean() < 0.6
+
+
+def test_seeds_of_updates_differ_in_what_a_cpu_takes_of_them() -> None:
+    seeds = {seed_of(seed, step, process) % 2**32 for seed in range(10) for step in range(50) for process in range(4)}
+    assert len(seeds) == 2000
+    assert seed_of(2**40, 2**40, 3) == seed_of(2**40, 2**40, 3) != seed_of(0, 2**40, 3)
 
 
 def test_balancing_makes_every_value_as_frequent_as_its_others() -> None:
