@@ -61,7 +61,7 @@ def as_first(config: Config, first: Players) -> Players:
 def gradients(players: Players) -> dict[str, Tensor]:
     """Of each player, all of them in one vector."""
     return {
-        name: torch.cat([parameter.grad.flatten() for parameter in player.network.parameters()])  # type: ignore[union-attr]
+        name: torch.cat([parameter.grad.flatten() for parameter in player.network.parameters()])
         for name, player in players.moving().items()
     }
 
