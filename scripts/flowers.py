@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fader import figures, markdown
+from fader import figures, markdown, metrics
 from fader.config import configure
 from fader.datasets.folder import prepare_folder
 from fader.datasets.prepared import PreparedDataset, open_dataset
@@ -90,10 +90,10 @@ def background_change(model: Model, data: PreparedDataset) -> str:
         swapped = model.decode_pixels(latent, model.schema.flipped(labels[part], ATTRIBUTE))
         moved.append((swapped - model.decode_pixels(latent, labels[part])).abs().mean(dim=1).cpu().numpy() * 127.5)
     change, present = np.concatenate(moved), labels[:, 0].numpy() == 1
-    rows = []
+    rows: list[list[str | float]] = []
     for name, region in regions(pictures).items():
-        changes = [change[having][region[having]].mean() for having in (~present, present)]
-        rows.append([name, *(round(float(number), 1) for number in (100 * region.mean(), *changes))])
+        changes = (metrics.mean(change[having][region[having]]) for having in (~present, present))
+        rows.append([name, *("none" if n is None else round(n, 1) for n in (100 * float(region.mean()), *changes))])
     return markdown.table(["pixels", "share (%)", f"change to {ATTRIBUTE}", f"change from {ATTRIBUTE}"], rows)
 
 

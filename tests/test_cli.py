@@ -201,7 +201,8 @@ def test_values_that_do_not_go_together_are_refused(
             ),
         ),
         (
-            "prepare celeba c -o d --attributes A --size 64 --channels 1 --workers 3 --strict --overwrite",
+            "prepare celeba c -o d --attributes A --size 64 --channels 1 --crop 30 40 168 178 --workers 3 --strict"
+            " --overwrite",
             "fader.datasets.celeba.prepare_celeba",
             (
                 (Path("c"), Path("d")),
@@ -209,6 +210,7 @@ def test_values_that_do_not_go_together_are_refused(
                     "attributes": ("A",),
                     "size": 64,
                     "channels": 1,
+                    "crop": (30, 40, 168, 178),
                     "workers": 3,
                     "strict": True,
                     "overwrite": True,
