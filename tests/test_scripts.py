@@ -204,7 +204,7 @@ def test_the_background_is_told_by_what_is_green_or_dark(script: Any, tmp_path: 
 
 
 def pictures_of_halves(folder: Path) -> PreparedDataset:
-    """Two test pictures, not pink and pink by their labels: half pink, half green, which in the second is half black."""
+    """Two test pictures, not pink and pink by their labels: half pink, half green; the green of one is half black."""
     folder.mkdir()
     with DatasetWriter(folder, Schema.binary(["pink"]), 32, 3) as writer:
         for label in (0, 1):
