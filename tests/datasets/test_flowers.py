@@ -190,10 +190,13 @@ def test_files_that_scipy_wrote_are_read() -> None:
 def test_arrays_in_either_byte_order(order: str) -> None:
     plain = matrix(b"labels", np.arange(-3, 9), order)
     packed = zlib.compress(plain)
+    packed += bytes((1 - len(packed)) % 8)  # Of an odd length: nothing after it is at a multiple of 8.
+    other = matrix(b"other", np.array([4]), order)
     for element in (plain, struct.pack(f"{order}II", 15, len(packed)) + packed):
-        arrays = read_whole_numbers(matlab(element, order=order), "x")
-        assert arrays.keys() == {"labels"}
+        arrays = read_whole_numbers(matlab(element, other, other, order=order), "x")
+        assert arrays.keys() == {"labels", "other"}
         np.testing.assert_array_equal(arrays["labels"], np.arange(-3, 9))
+        assert arrays["other"].tolist() == [4]
 
 
 def compressed(content: bytes) -> bytes:

@@ -87,14 +87,14 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at < len(data):
         kind, size = struct.unpack_from(f"{order}II", data, at)
-        start, end = at + 8, at + 8 + size
+        start = at + 8
+        # Contents are filled up to 8 bytes, but for those of compressed ones.
+        following = start + size + (0 if kind == COMPRESSED else -size % 8)
         if kind >> 16:  # A small one has its size beside its type, and its content where others have the size.
-            kind, size = kind & 0xFFFF, kind >> 16
-            start, end = at + 4, at + 4 + size
+            kind, size, start, following = kind & 0xFFFF, kind >> 16, at + 4, at + 8
             if size > 4:
                 raise ValueError("a small element of over 4 bytes")
-        if end > len(data):
+        if start + size > len(data):
             raise ValueError("cut off")
-        yield kind, data[start:end]
-        # Others are filled up to 8 bytes.
-        at = end if kind == COMPRESSED else end + -end % 8
+        yield kind, data[start : start + size]
+        at = following
