@@ -24,6 +24,7 @@ VERBS = (
     "prepare",
     "prepare folder",
     "prepare celeba",
+    "prepare flowers",
     "prepare portraits",
     "classifier",
     "train",
@@ -200,7 +201,8 @@ def test_values_that_do_not_go_together_are_refused(
             ),
         ),
         (
-            "prepare celeba c -o d --attributes A --size 64 --channels 1 --workers 3 --strict --overwrite",
+            "prepare celeba c -o d --attributes A --size 64 --channels 1 --crop 30 40 168 178 --workers 3 --strict"
+            " --overwrite",
             "fader.datasets.celeba.prepare_celeba",
             (
                 (Path("c"), Path("d")),
@@ -208,6 +210,27 @@ def test_values_that_do_not_go_together_are_refused(
                     "attributes": ("A",),
                     "size": 64,
                     "channels": 1,
+                    "crop": (30, 40, 168, 178),
+                    "workers": 3,
+                    "strict": True,
+                    "overwrite": True,
+                },
+            ),
+        ),
+        (
+            "prepare flowers f -o d --attributes pink --at-least 6 --size 32 --channels 1 --random-split 0.2 0.3"
+            " --published-split --seed 4 --workers 3 --strict --overwrite",
+            "fader.datasets.flowers.prepare_flowers",
+            (
+                (Path("f"), Path("d")),
+                {
+                    "attributes": ("pink",),
+                    "at_least": 6,
+                    "size": 32,
+                    "channels": 1,
+                    "random_split": (0.2, 0.3),
+                    "published_split": True,
+                    "seed": 4,
                     "workers": 3,
                     "strict": True,
                     "overwrite": True,

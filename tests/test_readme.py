@@ -80,7 +80,7 @@ def test_the_readme_runs(tmp_path: Path) -> None:
 
 
 def prepare_folder(folder: Path) -> None:
-    """What the README takes for granted: the command, pictures with a table, a photo, sub-folders, CelebA."""
+    """What the README takes for granted: the command, pictures with a table, a photo, sub-folders, flowers, CelebA."""
     (folder / ".venv" / "bin").mkdir(parents=True)
     command = folder / ".venv" / "bin" / "fader"
     command.write_text(FADER)
@@ -102,6 +102,13 @@ def prepare_folder(folder: Path) -> None:
         (folder / "flowers" / value).mkdir(parents=True)
         for i in range(12):
             Image.new("RGB", (40, 50), (20 * i, 90, 200)).save(folder / "flowers" / value / f"{value}-{i}.png")
+
+    pictures, captions = folder / "oxford-102" / "jpg", folder / "oxford-102" / "text_c10" / "class_00001"
+    pictures.mkdir(parents=True)
+    captions.mkdir(parents=True)
+    for i in range(12):
+        Image.new("RGB", (40, 50), (20 * i, 90, 200)).save(pictures / f"image_{i + 1:05}.jpg")
+        (captions / f"image_{i + 1:05}.txt").write_text(10 * f"a {('white', 'pink')[i % 2]} flower\n")
 
     pictures = folder / "celeba" / "img_align_celeba"
     pictures.mkdir(parents=True)

@@ -107,6 +107,7 @@ def _app(preset: str) -> SubcommandApp:
     prepare = SubcommandApp()
     prepare.command(name="folder")(prepare_folder)
     prepare.command(name="celeba")(prepare_celeba)
+    prepare.command(name="flowers")(prepare_flowers)
     prepare.command(name="portraits")(prepare_portraits)
     app = SubcommandApp()
     app.command(demo)
@@ -191,6 +192,7 @@ def prepare_celeba(
     attributes: Attributes = (),
     size: int = 256,
     channels: Literal[1, 3] = 3,
+    crop: Annotated[Crop, arg(help_behavior_hint="(default: 0 20 178 198)")] = None,
     workers: Workers = None,
     strict: Strict = False,
     overwrite: Overwrite = False,
@@ -212,6 +214,55 @@ def prepare_celeba(
         attributes=attributes or None,
         size=size,
         channels=channels,
+        crop=crop or celeba.CROP,
+        workers=workers,
+        strict=strict,
+        overwrite=overwrite,
+    )
+    print(report, end="")
+
+
+def prepare_flowers(
+    folder: Annotated[Positional[Path], arg(metavar="FLOWERS")],
+    output: Output,
+    attributes: Attributes = (),
+    at_least: int = 5,
+    size: int = 64,
+    channels: Literal[1, 3] = 3,
+    random_split: Annotated[
+        tuple[float, float] | None, arg(metavar="VALID TEST", help_behavior_hint="(default: 0.1 0.1)")
+    ] = None,
+    published_split: Flag = False,
+    seed: int = 0,
+    workers: Workers = None,
+    strict: Strict = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Prepare Oxford-102, flowers with the colours that their captions name (section 5.2).
+
+    Args:
+        folder: A folder or zip archive with jpg, text_c10 and, if there, imagelabels.mat and setid.mat.
+        output: The dataset to write.
+        attributes: The colours to take, of red, orange, yellow, pink, purple, blue and white.
+        at_least: In how many of a flower's ten captions a colour has to be named.
+        size: Side of the prepared pictures in pixels: a power of two from 32.
+        channels: 3 for colour, 1 for grey.
+        random_split: Shares to draw for validation and test.
+        published_split: Take the split of setid.mat, which has 1,020 pictures for training.
+        seed: Another seed draws another split.
+    """
+    from fader.datasets import flowers
+
+    report = flowers.prepare_flowers(
+        folder,
+        output,
+        attributes=attributes or None,
+        at_least=at_least,
+        size=size,
+        channels=channels,
+        random_split=random_split,
+        published_split=published_split,
+        seed=seed,
         workers=workers,
         strict=strict,
         overwrite=overwrite,

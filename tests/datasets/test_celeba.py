@@ -131,6 +131,17 @@ def test_attributes_sizes_and_grey(published: Path) -> None:
         prepared(published, attributes=["Smilling"])
 
 
+def test_another_part_may_be_cut_out(published: Path) -> None:
+    dataset = prepared(published, crop=(30, 40, 168, 178))
+    assert dataset.info["framing"] == {"crop": [30, 40, 168, 178], "picture_size": [178, 218]}
+    with Image.open(published / "img_align_celeba" / "000002.jpg") as image:
+        cut = image.crop((30, 40, 168, 178)).resize((32, 32), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(dataset.images[1], np.asarray(cut))
+    message = "the crop 0 40 179 178 reaches outside its 178 x 218 pixels"
+    with pytest.raises(UserError, match=message):
+        prepared(published, crop=(0, 40, 179, 178))
+
+
 def test_pictures_of_another_size_are_left_out(published: Path) -> None:
     noise(0).resize((64, 64)).save(published / "img_align_celeba" / "000001.jpg")
     dataset = prepared(published)

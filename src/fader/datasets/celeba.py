@@ -21,7 +21,7 @@ from fader.datasets.pictures import PictureFiles, PictureReader
 from fader.datasets.preparation import check_output, prepare
 from fader.datasets.tables import Table, parse_table, text_rows
 from fader.errors import UserError, printable
-from fader.images import Framing
+from fader.images import Box, Framing
 
 PICTURES = "img_align_celeba"
 PICTURE_SIZE = (178, 218)
@@ -38,11 +38,12 @@ def prepare_celeba(
     attributes: Sequence[str] | None = None,
     size: int = 256,
     channels: int = 3,
+    crop: Box = CROP,
     workers: int | None = None,
     strict: bool = False,
     overwrite: bool = False,
 ) -> str:
-    """Make a dataset of CelebA: cropped to 178 x 178 and scaled, in the standard split.
+    """Make a dataset of CelebA: cropped, by default to 178 x 178, and scaled, in the standard split.
 
     Args:
         folder: Where CelebA is, a directory or a zip archive: the pictures (img_align_celeba, a folder or a zip
@@ -51,6 +52,7 @@ def prepare_celeba(
         attributes: The attributes to take; by default all 40.
         size: Side of the prepared pictures in pixels; 256 in the paper.
         channels: 3 for colour, 1 for grey.
+        crop: What to cut out of each picture of 178 x 218 pixels: left, top, right, bottom.
         workers: Processes that read pictures; by default one a processor.
         strict: Stop at the first picture that is missing or cannot be read, instead of leaving it out.
         overwrite: Replace the output if it exists.
@@ -58,7 +60,7 @@ def prepare_celeba(
     Returns the closing report. Raises UserError.
     """
     check_output(output, overwrite, [folder])
-    reader = PictureReader(Framing(CROP, PICTURE_SIZE), size, channels)
+    reader = PictureReader(Framing(crop, PICTURE_SIZE), size, channels)
     with ExitStack() as stack:
         files = stack.enter_context(PictureFiles(folder))
         table_name = _find(files, "list_attr_celeba")

@@ -70,10 +70,6 @@ def prepare_folder(
     """
     check_output(output, overwrite, [pictures] if table is None else [pictures, table])
     reader = PictureReader(Framing(crop), size, channels)
-    if random_split is not None and not (min(random_split) >= 0 and sum(random_split) < 1):
-        raise UserError(
-            f"random_split is {random_split[0]:g} {random_split[1]:g}; each has to be 0 or more, the sum below 1."
-        )
     with PictureFiles(pictures) as files:
         if table is None:
             source = _class_folders(files, reader, attributes, random_split, seed)
@@ -200,7 +196,7 @@ def _labelled(
     if table.split_column and random_split is None:
         splits = table.splits(table.split_column)[found.rows]
     else:
-        splits = _random_splits(found.names, random_split or RANDOM_SPLIT, seed)
+        splits = random_splits(found.names, random_split or RANDOM_SPLIT, seed)
     return found.source(files, reader, splits, info)
 
 
@@ -235,7 +231,7 @@ def _class_folders(
     if split_folders and random_split is None:
         splits = np.array([SPLIT_WORDS[part[0].casefold()] for part in parts], dtype=np.uint8)
     else:
-        splits = _random_splits(names, random_split or RANDOM_SPLIT, seed)
+        splits = random_splits(names, random_split or RANDOM_SPLIT, seed)
     return Source(
         schema=Schema((Attribute(attributes[0] if attributes else "class", tuple(map(printable, classes))),)),
         names=names,
@@ -251,9 +247,11 @@ def _class_folders(
     )
 
 
-def _random_splits(names: Sequence[str], shares: tuple[float, float], seed: int) -> np.ndarray:
+def random_splits(names: Sequence[str], shares: tuple[float, float], seed: int) -> np.ndarray:
     """uint8 [N]: exactly these shares for validation and testing, drawn by the names, so that adding pictures moves
-    few of the others."""
+    few of the others. Raises UserError if they are no shares."""
+    if not (min(shares) >= 0 and sum(shares) < 1):
+        raise UserError(f"random_split is {shares[0]:g} {shares[1]:g}; each has to be 0 or more, the sum below 1.")
     order = sorted(
         range(len(names)),
         key=lambda i: hashlib.sha256(f"{seed}/{names[i]}".encode("utf-8", "surrogateescape")).digest(),

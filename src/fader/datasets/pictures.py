@@ -68,14 +68,24 @@ class PictureFiles:
     def fetch(self, name: str) -> tuple[str, Path | bytes]:
         """What `PictureReader` needs to make the picture of this file, in any process. Raises UserError."""
         if self._archive is None:
-            path = self.path / name
-            if not path.is_file():  # Opening a pipe or a device could wait for ever.
-                raise UserError(f"{name}: it is not a regular file.")
-            return name, path
+            return name, self._regular(name)
         try:
             return name, self._archive.read(self._entries[name])
         except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, zlib.error) as error:
             raise UserError(f"{name}: it is damaged in the archive ({error}).") from None
+
+    def read(self, name: str, most: int) -> bytes:
+        """What a small file holds, which is refused if it is over `most` bytes. Raises UserError."""
+        if self._archive is None:
+            self._regular(name)
+        try:
+            with self.open(name) as stream:
+                content = stream.read(most + 1)
+        except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{name}: it cannot be read ({error}).") from None
+        if len(content) > most:
+            raise UserError(f"{name}: it is over the limit of {most:,} bytes.")
+        return content
 
     def open(self, name: str) -> IO[bytes]:
         """Open a file to read it as a stream. Raises UserError."""
@@ -83,6 +93,13 @@ class PictureFiles:
             return self._archive.open(self._entries[name]) if self._archive else (self.path / name).open("rb")
         except (zipfile.BadZipFile, OSError) as error:
             raise UserError(f"{self.path / name}: it cannot be read ({error}).") from None
+
+    def _regular(self, name: str) -> Path:
+        """The path of a file in the directory. Opening a pipe or a device could wait for ever."""
+        path = self.path / name
+        if not path.is_file():
+            raise UserError(f"{name}: it is not a regular file.")
+        return path
 
 
 def is_picture(name: str) -> bool:
