@@ -41,6 +41,7 @@ def test_it_writes_everything_once(model: Path, portraits: Path, tmp_path: Path)
         "per_image.csv",
         "report.json",
         "report.md",
+        "strength.png",
         "swaps.png",
     ]
     assert json.loads((output / "report.json").read_text()) == report

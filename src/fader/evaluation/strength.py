@@ -21,7 +21,7 @@ from fader.images import to_pixels
 from fader.progress import progress
 from fader.training.classifier import Classifier
 
-VALUES = (-1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0)
+VALUES = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 MIDDLE = 0.5  # Neither absent nor present.
 REACHED = 0.95  # Accuracy at a fader's marked end.
 
