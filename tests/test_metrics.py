@@ -71,16 +71,22 @@ def test_a_picture_of_weight_two_counts_as_two_pictures() -> None:
     generator = np.random.default_rng(0)
     labels, scores = generator.integers(3, size=40), generator.random((40, 3))
     counts = generator.integers(4, size=40)
-    weights, rows = np.stack([np.ones(40), counts]), np.repeat(np.arange(40), counts)
-    for metric in (
-        lambda which, w: metrics.mean(scores[which, 0], w),
-        lambda which, w: metrics.balanced_accuracy(scores[which].argmax(axis=1), labels[which], 3, w),
-        lambda which, w: metrics.multiclass_auc(scores[which], labels[which], w),
-        lambda which, w: metrics.gain(scores[which, 0], scores[which, 1], w),
-    ):
-        both = metric(np.arange(40), weights)
-        assert both[0] == pytest.approx(metric(np.arange(40), once(40))[0])
-        assert both[1] == pytest.approx(metric(rows, once(len(rows)))[0])
+
+    def found(which: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        labels_of, scores_of = labels[which], scores[which]
+        return np.stack(
+            [
+                metrics.mean(scores_of[:, 0], weights),
+                metrics.gain(scores_of[:, 0], scores_of[:, 1], weights),
+                metrics.balanced_accuracy(scores_of.argmax(axis=1), labels_of, 3, weights),
+                metrics.multiclass_auc(scores_of, labels_of, weights),
+            ]
+        )
+
+    both = found(np.arange(40), np.stack([np.ones(40), counts]))
+    repeated = np.repeat(np.arange(40), counts)
+    assert both[:, 0] == pytest.approx(found(np.arange(40), once(40))[:, 0])
+    assert both[:, 1] == pytest.approx(found(repeated, once(len(repeated)))[:, 0])
 
 
 def test_balanced_accuracy_by_hand_and_by_torchmetrics() -> None:
