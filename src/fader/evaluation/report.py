@@ -25,6 +25,7 @@ from fader.evaluation.tables import headline, number, tables
 
 FORMAT = {"format": "fader-evaluation", "version": 1}
 WIDTH = 120  # Characters of the table.
+SYSTEM_WIDTH = 20  # More, where it says of which system a row is.
 COLUMNS = {
     "attribute": "",
     "swaps seen": "by the judge",
@@ -59,7 +60,8 @@ def comparison_summary(comparison: dict[str, Any]) -> str:
 
 def _text(heads: Iterable[str], columns: Sequence[str], rows: Iterable[Sequence[str]], feet: Iterable[str]) -> str:
     lines = io.StringIO()
-    console = Console(file=lines, width=WIDTH, color_system=None, highlight=False)
+    width = WIDTH + (SYSTEM_WIDTH if "system" in columns else 0)
+    console = Console(file=lines, width=width, color_system=None, highlight=False)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
     for name in columns:
         table.add_column(name, justify="left" if name in ("system", "attribute") else "right", overflow="fold")
