@@ -334,6 +334,11 @@ def test_values_that_do_not_go_together_are_refused(
                 {},
             ),
         ),
+        (
+            "compare m n -o o --dataset d --split valid --names a b --judge j --device cpu --overwrite",
+            "fader.evaluation.compare.compare",
+            (((Path("m"), Path("n")), Path("o"), Path("d"), "valid", ("a", "b"), Path("j"), "cpu", True), {}),
+        ),
         ("info d --verify", "fader.info.describe", ((Path("d"), True), {})),
         ("demo -o r --count 9 --steps 8 --device cpu", "fader.demo.demo", ((Path("r"), 9, 8, "cpu"), {})),
     ],
@@ -344,6 +349,8 @@ def test_every_option_reaches_the_api(
     calls = captured(target, returned="")
     if command.startswith("evaluate"):
         captured("fader.evaluation.report.summary", returned="")
+    if command.startswith("compare"):
+        captured("fader.evaluation.report.comparison_summary", returned="")
     assert cli.main(command.split()) == 0
     assert calls == [expected]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import fader
 from fader import cli
 from fader.datasets.portraits.specification import SCHEMA
 from fader.datasets.prepared import open_dataset
@@ -25,6 +26,9 @@ def test_demo_makes_model_report_and_figures_once(tmp_path: Path, capsys: pytest
     # The mean picture leaves 1 unexplained. Of so short a training nothing is asked of the faders.
     assert report["reconstruction"]["unexplained"] < 0.35
     assert report["meta"]["pictures"] == len(open_dataset(tmp_path / "portraits-600").indices("test"))
+    # The ends of the faders went with the model.
+    ends = {n: {k: c[f"end_{k}"] for k in ("absent", "present")} for n, c in report["strength"].items()}
+    assert fader.load(run).ends == ends
     files = ["model/model.safetensors", "evaluation/report.md", "evaluation/swaps.png", "evaluation/per_image.csv"]
     assert [name for name in files if not (run / name).is_file()] == []
 

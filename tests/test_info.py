@@ -13,7 +13,7 @@ from fader.config import configure
 from fader.datasets.prepared import open_dataset
 from fader.errors import UserError
 from fader.info import describe
-from fader.model import save_model
+from fader.model import mark_ends, save_model
 from fader.training.classifier import Classifier, save_classifier
 from fader.training.run import create_or_continue
 from tests.models import tiny_model
@@ -46,7 +46,11 @@ def test_verifying_a_dataset(portraits: Path, tmp_path: Path) -> None:
 def test_model_and_classifier(tmp_path: Path) -> None:
     model = tiny_model()
     save_model(model, tmp_path / "model")
+    assert "fader ends" not in describe(tmp_path / "model")
+    mark_ends(tmp_path / "model", {"Smiling": {"absent": -0.125, "present": None}})
     text = describe(tmp_path / "model")
+    assert "fader ends" in text
+    assert "Smiling -0.12 to ?" in text
     assert text.startswith(f"Model {tmp_path / 'model'}\n")
     assert "Smiling, Hair (black/blond/red), 5_o_Clock_Shadow" in text
     assert f"{sum(p.numel() for p in model.network.parameters()):,}" in text

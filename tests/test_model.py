@@ -28,7 +28,7 @@ from fader.datasets.portraits.renderer import portrait
 from fader.datasets.prepared import open_dataset
 from fader.errors import UserError
 from fader.images import Framing, from_pixels, to_array, to_picture, to_pixels
-from fader.model import Faces, Model, Picture, load, model_card, save_model
+from fader.model import Ends, Faces, Model, Picture, load, mark_ends, model_card, save_model
 from tests.models import SCHEMA, tiny_model
 from tests.refusals import refusal
 
@@ -709,3 +709,35 @@ def test_a_pickle_is_never_run(folder: Path, tmp_path: Path) -> None:
 
 def test_an_unknown_device_is_refused(folder: Path) -> None:
     assert "not available" in refusal(lambda: load(folder, device="abacus"))
+
+
+def test_the_ends_of_faders_are_saved_with_the_model(tmp_path: Path) -> None:
+    model = tiny_model()
+    save_model(model, tmp_path / "model")
+    assert load(tmp_path / "model").ends == {}
+    ends: Ends = {"Smiling": {"absent": -0.5, "present": 1.25}, "5_o_Clock_Shadow": {"absent": None, "present": 0.75}}
+    mark_ends(tmp_path / "model", ends)
+    marked = load(tmp_path / "model")
+    assert marked.ends == ends
+    assert marked.fingerprint == model.fingerprint
+    save_model(marked, tmp_path / "copy")
+    assert load(tmp_path / "copy").ends == ends
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        [],
+        {"Moustache": {"absent": 0, "present": 1}},
+        {"Smiling": {"present": 1}},
+        {"Smiling": {"absent": 0, "present": "1"}},
+        {"Smiling": {"absent": 0, "present": 1e9}},
+        {"Smiling": {"absent": True, "present": 1}},
+        {"Smiling": 1},
+    ],
+)
+def test_damaged_ends_are_refused(ends: Any, tmp_path: Path) -> None:
+    save_model(tiny_model(), tmp_path / "model")
+    mark_ends(tmp_path / "model", ends)
+    with pytest.raises(UserError, match="'ends' is damaged"):
+        load(tmp_path / "model")

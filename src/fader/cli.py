@@ -116,6 +116,7 @@ def _app(preset: str) -> SubcommandApp:
     app.command(train_verb(preset))
     app.command(select)
     app.command(evaluate)
+    app.command(compare)
     app.command(swap)
     app.command(slide)
     app.command(info)
@@ -403,6 +404,32 @@ def evaluate(
     from fader.evaluation import evaluate, report
 
     print(report.summary(evaluate.evaluate(model, dataset, split, judge, output, device, overwrite)))
+
+
+def compare(
+    models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL ...")],
+    *,
+    output: Output,
+    dataset: OfDataset = None,
+    split: Split = "test",
+    names: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: the folders')")] = (),
+    judge: Folder = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure several models on the same pictures: Table 1 of the paper, strength, naturalness and all of `evaluate`.
+
+    Args:
+        models: Run or model folders; differences are to the first.
+        output: The folder to write: report.json, report.md, per_image.csv and figures.
+        dataset: A dataset with the attributes of all models; by default that of the first run.
+        split: Which of its splits.
+        names: What to call the models, one for each.
+        judge: A classifier folder to judge all by; by default one is trained and kept beside the output.
+    """
+    from fader.evaluation import compare, report
+
+    print(report.comparison_summary(compare.compare(models, output, dataset, split, names, judge, device, overwrite)))
 
 
 def swap(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from fader.config import Config
 from fader.datasets.prepared import SPLITS, Location, PreparedDataset, open_dataset
 from fader.errors import UserError, printable
 from fader.files import is_url
+
+if TYPE_CHECKING:
+    from fader.model import Ends
 
 Lines = list[tuple[str, object]]
 """Names and what is said of them."""
@@ -101,11 +104,21 @@ def _model(path: Path) -> Lines:
         ("attributes", _attributes(model.schema)),
         ("weights", f"{sum(parameter.numel() for parameter in model.network.parameters()):,}"),
         ("classifier", "yes" if model.classifier is not None else "none: labels have to be given"),
+        *([("fader ends", _ends(model.ends))] if model.ends else []),
         ("trained on", _pairs(model.dataset)),
         ("selected", _pairs(model.selection)),
         *_settings(model.config),
     ]
     return lines
+
+
+def _ends(ends: Ends) -> str:
+    """Where 95% of the pictures show each value, e.g. "Hat -0.10 to 1.25"; "?" where none that was tried does."""
+
+    def shown(end: float | None) -> str:
+        return "?" if end is None else f"{end:.2f}"
+
+    return ", ".join(f"{name} {shown(one['absent'])} to {shown(one['present'])}" for name, one in ends.items())
 
 
 def _classifier(path: Path) -> Lines:

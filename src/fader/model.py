@@ -34,6 +34,7 @@ from fader.networks.weights import load_weights, save_weights
 
 FORMAT, VERSION = "fader-model", 1
 CONFIG, WEIGHTS, CLASSIFIER_WEIGHTS = "config.json", "model.safetensors", "classifier.safetensors"
+MOST = 1000  # A fader's end lies closer to 0 than this.
 PIXELS_AT_ONCE = 2**21  # Of a batch: 32 pictures of 256 pixels, 512 of 64, so that memory stays bounded.
 
 Picture: TypeAlias = str | PathLike[str] | BinaryIO | Image.Image | np.ndarray | Tensor
@@ -42,6 +43,9 @@ Value: TypeAlias = float | str | bool
 """Of an attribute: a fader value (0 absent, 1 present, more and less exaggerate) or the name of one of its values."""
 Labels: TypeAlias = Mapping[str, Value] | Sequence[Mapping[str, Value]] | None
 """What is known of pictures, by attribute: one mapping a picture, or one for all."""
+Ends: TypeAlias = dict[str, dict[str, float | None]]
+"""By binary attribute, the fader values "absent" and "present" from which on 95% of the pictures show that value, as a
+judge sees it; None where there is none within the values that were tried."""
 OneOrMany: TypeAlias = Any
 """What is returned of a picture encoded alone, and a list of it where many were: a union would be a nuisance to use."""
 
@@ -62,6 +66,8 @@ class Model:
     """What it was trained on: name, fingerprint, ..."""
     selection: dict[str, Any] = field(default_factory=dict)
     """Why these weights were chosen: epoch, validation mse, swap accuracies, ..."""
+    ends: Ends = field(default_factory=dict)
+    """Where an evaluation marked the ends of faders; it may know none."""
 
     @property
     def size(self) -> int:
@@ -317,6 +323,7 @@ def load(path: str | PathLike[str], device: str = "auto") -> Model:
         for part in ("dataset", "selection"):
             if not isinstance(data.get(part), dict):
                 raise UserError(f"The part {part!r} is damaged: it has to be an object of named fields.")
+        ends = _checked_ends(data.get("ends", {}), schema)
     except UserError as error:
         raise UserError(f"{folder / CONFIG}: {error}") from None
     where = find_device(device)
@@ -327,7 +334,9 @@ def load(path: str | PathLike[str], device: str = "auto") -> Model:
         classifier = load_weights(
             lambda: make_classifier(chosen, size, channels, schema), folder / CLASSIFIER_WEIGHTS, where
         )
-    return Model(network, schema, config, framing, classifier, classifier_config, data["dataset"], data["selection"])
+    return Model(
+        network, schema, config, framing, classifier, classifier_config, data["dataset"], data["selection"], ends
+    )
 
 
 def save_model(model: Model, folder: Path, half: bool = False, overwrite: bool = False) -> None:
@@ -350,9 +359,16 @@ def save_model(model: Model, folder: Path, half: bool = False, overwrite: bool =
                 "classifier": asdict(model.classifier_config) if model.classifier_config else None,
                 "dataset": model.dataset,
                 "selection": model.selection,
+                "ends": model.ends,
             },
         )
         write_text(temporary / "README.md", model_card(model))
+
+
+def mark_ends(path: Path, ends: Ends) -> None:
+    """Save with a model (its folder, or that of its run) where its faders end; nothing else of it changes."""
+    config = _model_folder(path) / CONFIG
+    write_json(config, {**read_json(config), "ends": ends})
 
 
 def model_card(model: Model) -> str:
@@ -406,6 +422,20 @@ def _fields(data: Mapping[str, Any]) -> str:
                 yield before + name, float(f"{value:.5g}") if isinstance(value, float) else str(value)
 
     return markdown.table(("name", "value"), flat(data, "")) if data else "Not recorded.\n"
+
+
+def _checked_ends(data: Any, schema: Schema) -> Ends:
+    """Raises UserError if this is not what `mark_ends` wrote for a model of these attributes."""
+    sides = {"absent", "present"}
+    if not isinstance(data, dict) or not all(
+        name in schema.names
+        and isinstance(ends, dict)
+        and set(ends) == sides
+        and all(value is None or (type(value) in (int, float) and abs(value) < MOST) for value in ends.values())
+        for name, ends in data.items()
+    ):
+        raise UserError("The part 'ends' is damaged: it has to name attributes, each with its absent and present end.")
+    return data
 
 
 def _model_folder(path: Path) -> Path:

@@ -15,6 +15,7 @@ from fader.evaluation import measure as module
 from fader.evaluation.counterfactuals import swapped, swaps
 from fader.evaluation.measure import Background, Measurements, look_at_training, measure
 from fader.evaluation.report import build_report, per_image_csv, summary, to_markdown
+from fader.evaluation.results import figures_of, first_of_each_value, meta_of
 from tests.evaluation.world import BYTES, SCHEMA, Eye, Model, Unmoved, World, judge, world
 
 CPU = torch.device("cpu")
@@ -32,7 +33,9 @@ def measured(model: Model, data: World) -> tuple[Measurements, Background]:
 
 
 def report_of(model: Model, data: World) -> dict[str, Any]:
-    return build_report(*measured(model, data), SCHEMA, META) | {"diagnosis": {}}
+    measurements, background = measured(model, data)
+    figures = figures_of(measurements, background, SCHEMA) | {"strength": {}, "naturalness": None}
+    return build_report(figures, META | meta_of(measurements, background, SCHEMA)) | {"diagnosis": {}}
 
 
 def unit(byte: int) -> float:
@@ -61,11 +64,11 @@ def test_the_true_answers_have_all_gain_and_no_collateral() -> None:
     assert [report["swap"]["Shade"][key] for key in ("to_present", "to_absent", "gain_to_absent")] == [None] * 3
     assert report["mean_swap_accuracy"] == 1.0
     assert report["reconstruction"] == {
-        "mse": 0.0,
-        "unexplained": 0.0,
-        "psnr": None,
-        "ssim": pytest.approx(1.0, abs=1e-3),
+        **dict.fromkeys(["mse", "mse_0_1", "rmse", "rmse_0_1", "unexplained"], 0.0),
+        **dict.fromkeys(["psnr", "png_psnr"]),
+        **dict.fromkeys(["ssim", "png_ssim"], pytest.approx(1.0, abs=1e-3)),
     }
+    assert [swap["preservation"] for swap in report["swap"].values()] == [1.0, 1.0]
     assert report["meta"]["counterfactuals"] == report["meta"]["pictures"] == 80
 
 
@@ -83,7 +86,16 @@ def test_errors_by_hand() -> None:
     report = report_of(Model(error, noise), data)
     mse = noise**2
     assert report["reconstruction"]["mse"] == pytest.approx(mse, rel=1e-4)
+    assert report["reconstruction"]["mse_0_1"] == pytest.approx(mse / 4, rel=1e-4)
+    assert report["reconstruction"]["rmse"] == pytest.approx(noise, rel=1e-4)
+    assert report["reconstruction"]["rmse_0_1"] == pytest.approx(noise / 2, rel=1e-4)
     assert report["reconstruction"]["psnr"] == pytest.approx(10 * math.log10(4 / mse), rel=1e-4)
+    # Rounded to 8 bits, 0.05 is 6 of 255 steps (6.375 rounded), but where the ground is too light for that.
+    light = (data.images[data.indices("test")] > 249).any(axis=(1, 2, 3))
+    assert 0 < light.sum() < 10
+    png = np.where(light, np.nan, 10 * math.log10(255**2 / 6**2))
+    measurements, _ = measured(Model(error, noise), data)
+    assert measurements.png_psnr[~light] == pytest.approx(png[~light], rel=1e-4)
     # The swap is off by 0.15 where it has to change, the reconstruction by the step between the values and 0.05.
     step = unit(BYTES[0][1]) - unit(BYTES[0][0])
     square = report["swap"]["Square"]
@@ -107,9 +119,42 @@ def test_collateral_by_hand() -> None:
             return pixels
 
     report = report_of(Spilling(), world())
-    assert report["swap"]["Square"]["collateral"] == pytest.approx(0.25 * 16 / (256 - 12), rel=1e-4)
+    for key in ("collateral", "collateral_to_present", "collateral_to_absent"):
+        assert report["swap"]["Square"][key] == pytest.approx(0.25 * 16 / (256 - 12), rel=1e-4)
     assert report["swap"]["Shade"]["collateral"] == 0.0
     assert report["swap"]["Square"]["gain"] == pytest.approx(1.0)
+
+
+def test_table_1_and_preservation_by_hand() -> None:
+    """A model that always paints the shade dark: it never keeps another, and the square is as it was asked for."""
+
+    class Darkening(Model):
+        def decode_pixels(self, latent: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+            return super().decode_pixels(latent, torch.stack([values[:, 0], torch.zeros(len(values))], dim=1))
+
+    data = world()
+    labels = data.labels[data.indices("test")]
+    report = report_of(Darkening(), data)
+    dark = (labels[:, 1] == 0).mean()
+    assert report["swap"]["Square"]["preservation"] == pytest.approx(dark)
+    assert report["swap"]["Shade"]["preservation"] == 1.0
+    shade = report["table1"]["Shade"]
+    assert (shade["real"]["whole"], shade["real"]["first"]) == (1.0, 1.0)
+    assert shade["reconstruction"]["whole"] == pytest.approx(dark)
+    assert shade["reconstruction"]["first"] == pytest.approx(1 / 3)  # As many of each value.
+    assert shade["swap"]["whole"] == pytest.approx((1 - dark) / 2)  # Dark is asked for in one swap of two, if at all.
+    assert report["meta"]["table1_pictures"]["Shade"] == 3 * np.bincount(labels[:, 1]).min()
+    assert report["table1"]["Square"]["swap"] == {"first": 1.0, "whole": 1.0}
+
+
+def test_the_first_pictures_of_each_value() -> None:
+    labels = np.array([1, 1, 0, 1, 0, 1])
+    assert first_of_each_value(labels, 2).tolist() == [True, True, True, False, True, False]
+    many = np.random.default_rng(0).integers(2, size=3000)
+    first = first_of_each_value(many, 2)
+    for value in (0, 1):
+        assert np.flatnonzero(first & (many == value)).tolist() == np.flatnonzero(many == value)[:250].tolist()
+    assert not first_of_each_value(np.zeros(5, np.int64), 2).any()
 
 
 def test_probe_reads_a_telling_latent_and_not_an_empty_one() -> None:
@@ -119,6 +164,8 @@ def test_probe_reads_a_telling_latent_and_not_an_empty_one() -> None:
     for probe in ("probe_balanced", "network_probe_balanced"):
         assert telling["Square"][probe] == 1.0
         assert telling["Shade"][probe] > 0.95
+        assert telling["Square"][probe.replace("balanced", "auc")] == 1.0
+        assert empty["Square"][probe.replace("balanced", "auc")] == pytest.approx(0.5, abs=0.1)
         assert empty["Square"][probe] == pytest.approx(1 / 2, abs=0.1)
         assert empty["Shade"][probe] == pytest.approx(1 / 3, abs=0.1)
     counts = np.bincount(data.labels[data.indices("test"), 0])
@@ -142,8 +189,7 @@ def test_without_counterfactuals_and_without_a_value_keys_stay_and_are_null() ->
     assert report["latent"]["Square"] == {
         "accuracy": 1.0,
         "majority": 1.0,
-        "probe_balanced": None,
-        "network_probe_balanced": None,
+        **dict.fromkeys(["probe_balanced", "probe_auc", "network_probe_balanced", "network_probe_auc"]),
     }
     assert report["classifier"]["Shade"]["balanced_accuracy"] is None
     assert report["meta"]["counterfactuals"] == 0
@@ -189,7 +235,7 @@ def test_a_judge_may_know_more_and_in_another_order() -> None:
 
 def test_per_image_csv_has_a_row_for_each_picture() -> None:
     data = world()
-    header, *rows = per_image_csv(measured(Model(0.1), data)[0], SCHEMA, data).splitlines()
+    header, *rows = per_image_csv({"": measured(Model(0.1), data)[0]}, {"": SCHEMA}, data).splitlines()
     assert len(rows) == 80
     names, first = header.split(","), dict(zip(header.split(","), rows[0].split(","), strict=True))
     assert len(set(names)) == len(names)

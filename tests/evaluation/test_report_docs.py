@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from fader.config import ClassifierConfig, Config
-from fader.evaluation import counterfactuals, evaluate
+from fader.evaluation import counterfactuals, evaluate, stgan
 from fader.files import read_json
 from tests.evaluation.world import SCHEMA, Eye, Unmoved, judge, world
 
 PAGE = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
-OPEN = ("meta.model.trained_on", "meta.model.selection")  # Taken from the model folder as they are.
+OPEN = ("meta.model.trained_on", "meta.model.selection", "intervals")  # As they are in the model; as the figures are.
 VALUES = {value for attribute in SCHEMA for value in attribute.values}
 
 
@@ -40,6 +40,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(evaluate, "open_dataset", lambda path: world())
     monkeypatch.setattr(evaluate, "find_judge", lambda *arguments: found)
     monkeypatch.setattr(counterfactuals, "processors", lambda: 1)
+    monkeypatch.setattr(stgan, "ATTRIBUTES", SCHEMA.names)
     evaluate.evaluate(tmp_path / "model", tmp_path / "dataset", output=tmp_path / "evaluation")
     return tmp_path / "evaluation"
 
@@ -49,6 +50,7 @@ def key_paths(content: Any, path: str = "") -> Iterator[str]:
     if isinstance(content, dict) and path not in OPEN:
         for name, value in content.items():
             step = "<attribute>" if name in SCHEMA.names else "<value>" if name in VALUES else name
+            step = "<fader>" if re.fullmatch(r"-?[0-9.]+", name) else step
             yield from key_paths(value, f"{path}.{step}" if path else step)
     elif isinstance(content, list):
         for value in content:
@@ -69,6 +71,25 @@ def test_every_key_is_documented_and_no_other(folder: Path) -> None:
     assert tuple(report["diagnosis"]) == SCHEMA.names
     parents = {"diagnosis", "diagnosis.<attribute>"}  # Explained by themselves, as they may be empty.
     assert documented() == {*key_paths(report), *parents}
+
+
+def test_every_figure_has_an_interval_by_the_same_path(folder: Path) -> None:
+    report = read_json(folder / "report.json")
+
+    def numbers(content: Any, path: str = "") -> dict[str, Any]:
+        if not isinstance(content, dict):
+            return {path: content}
+        return {k: v for name, value in content.items() for k, v in numbers(value, f"{path}.{name}").items()}
+
+    parts = ("reconstruction", "mean_swap_accuracy", "swap", "table1", "stgan", "classifier", "latent", "strength")
+    figures, intervals = numbers({name: report[name] for name in parts}), numbers(report["intervals"])
+    assert set(intervals) - {".naturalness"} == set(figures)
+    for path, value in figures.items():
+        if value is None:
+            assert intervals[path] is None
+        else:
+            low, high = intervals[path]
+            assert low - 1e-6 <= value <= high + 1e-6, path
 
 
 def test_every_file_and_column_is_documented(folder: Path) -> None:

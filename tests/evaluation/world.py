@@ -14,7 +14,7 @@ from fader.attributes import Attribute, Schema
 from fader.config import JUDGE
 from fader.datasets.prepared import SPLITS, PreparedDataset
 from fader.datasets.storage import Folder, Shape, Which
-from fader.images import to_pixels
+from fader.images import Framing, to_pixels
 from fader.training.classifier import Classifier
 
 SIZE = 16
@@ -80,6 +80,8 @@ def world(count: int = 240, knows: bool = True, labels: np.ndarray | None = None
         "size": SIZE,
         "channels": 1,
         "count": count,
+        "framing": Framing().to_json(),
+        "source": {},
         "checksums": {"labels.npz": str(hash(labels.tobytes()))},
     }
     names = np.array([f"picture {i}" for i in range(count)])
@@ -115,6 +117,7 @@ class Model:
     schema = SCHEMA
     size = SIZE
     channels = 1
+    framing = Framing()
 
     def __init__(self, error: float = 0.0, noise: float = 0.0) -> None:
         self.error = error

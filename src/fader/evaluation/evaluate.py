@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import fader
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
 from fader.errors import UserError
+from fader.evaluation.bootstrap import Figures
+from fader.evaluation.charts import strength_chart
 from fader.evaluation.diagnosis import diagnose
 from fader.evaluation.gallery import extremes_figure, swap_figure
 from fader.evaluation.judge import find_judge
-from fader.evaluation.measure import look_at_training, measure
+from fader.evaluation.measure import Background, Measurements, look_at_training, measure
 from fader.evaluation.probe import L2
 from fader.evaluation.report import build_report, per_image_csv, to_markdown
+from fader.evaluation.results import figures_of, meta_of
+from fader.evaluation.strength import measure_strength, strength_figures
+from fader.evaluation.views import judged, judged_framing, view
 from fader.files import new_folder, refuse_existing, write_json, write_text
 from fader.images import save_picture
-from fader.model import Model, load
+from fader.model import Ends, Model, load, mark_ends
 from fader.training.choice import open_run_dataset
-from fader.training.run import Run, open_run
+from fader.training.classifier import Classifier
+from fader.training.run import open_run
 
 REPORT = "report.json"
+STRENGTH_PICTURES = 200  # That the strength curve is of, at most, evenly spaced; a comparison takes more.
 
 
 def evaluate(
@@ -49,53 +57,101 @@ def evaluate(
     """
     model = load(path, device)
     run = open_run(path) if (path / "run.json").is_file() else None
+    own_place = output is None
     if output is None:
         if run is None:
             raise UserError(f"{path} is a model folder, not a run; say where the report shall go with --output.")
         output = run.folder / "evaluation"
     refuse_existing(output, overwrite, REPORT)
-    data = _dataset(path, model, run, dataset, split)
+    data = dataset_for([path], [model], dataset, split)
     judge_folder = judge or (run.folder / "judge" if run else output.with_name(f"{output.name}-judge"))
     classifier = find_judge(
-        judge_folder, judge is not None, data, model.schema, model.classifier_config, model.device, overwrite
+        judge_folder, judge is not None, judged(data), model.schema, model.classifier_config, model.device, overwrite
     )
+    system = measure_system(model, classifier, data, split, STRENGTH_PICTURES)
+    meta = meta_for(path, model, data, split, judge_folder, classifier)
+    report = build_report(system.figures, {**meta, **meta_of(system.measurements, system.background, model.schema)})
+    step = model.selection.get("step")
+    step = step if isinstance(step, int) else None
+    report["diagnosis"] = diagnose(report, model.schema, model.config.training, step)
+    shown = view(data, model.framing, model.size)
+    with new_folder(output, overwrite, REPORT) as folder:
+        write_json(folder / REPORT, report)
+        write_text(folder / "report.md", to_markdown(report))
+        write_text(folder / "per_image.csv", per_image_csv({"": system.measurements}, {"": model.schema}, data))
+        save_picture(swap_figure(model, shown, system.measurements.indices, model.device), folder / "swaps.png")
+        save_picture(extremes_figure(model, shown, system.measurements, model.device), folder / "extremes.png")
+        save_picture(strength_chart({"Model": report}), folder / "strength.png")
+    if own_place:
+        mark_ends(path, ends_of(report))
+    return report
+
+
+@dataclass(frozen=True)
+class System:
+    """What was measured of one model."""
+
+    measurements: Measurements
+    background: Background
+    figures: Figures
+
+
+def measure_system(model: Model, judge: Classifier, data: PreparedDataset, split: str, pictures: int) -> System:
+    """Measure a model on a split; the strength of its faders on at most so many pictures. All but its naturalness."""
     background = look_at_training(model, data, model.device)
-    measurements = measure(model, classifier, data, split, background, model.device, model.classifier)
-    meta = {
+    measurements = measure(model, judge, data, split, background, model.device, model.classifier)
+    strength = measure_strength(model, judge, data, split, pictures, model.device)
+    figures = figures_of(measurements, background, model.schema)
+    figures |= {"strength": strength_figures(strength, model.schema), "naturalness": None}
+    return System(measurements, background, figures)
+
+
+def meta_for(
+    path: Path, model: Model, data: PreparedDataset, split: str, judge_folder: Path, judge: Classifier
+) -> dict[str, Any]:
+    """What a report says of what was compared with what."""
+    return {
         "fader": fader.__version__,
         "model": {"path": str(path), "trained_on": model.dataset, "selection": model.selection},
         "dataset": {"path": data.path, "fingerprint": data.fingerprint},
         "split": split,
-        "judge": {"path": str(judge_folder), **asdict(classifier.config), "trained_on": classifier.info["dataset"]},
+        "judge": {"path": str(judge_folder), **asdict(judge.config), "trained_on": judge.info["dataset"]},
+        "judged_size": judge.size,
+        "judged_framing": judged_framing(data).to_json(),
         "probe_l2": L2,
         "device": str(model.device),
     }
-    report = build_report(measurements, background, model.schema, meta)
-    step = model.selection.get("step")
-    step = step if isinstance(step, int) else None
-    report["diagnosis"] = diagnose(report, model.schema, model.config.training, step)
-    with new_folder(output, overwrite, REPORT) as folder:
-        write_json(folder / REPORT, report)
-        write_text(folder / "report.md", to_markdown(report))
-        write_text(folder / "per_image.csv", per_image_csv(measurements, model.schema, data))
-        save_picture(swap_figure(model, data, measurements.indices, model.device), folder / "swaps.png")
-        save_picture(extremes_figure(model, data, measurements, model.device), folder / "extremes.png")
-    return report
 
 
-def _dataset(path: Path, model: Model, run: Run | None, dataset: Location | None, split: str) -> PreparedDataset:
-    """The dataset to evaluate on. Raises UserError if it is not fit for the model or has no picture in the split."""
+def ends_of(report: dict[str, Any]) -> Ends:
+    """The ends of a model's faders, as they are saved with it."""
+    return {
+        name: {"absent": curve["end_absent"], "present": curve["end_present"]}
+        for name, curve in report["strength"].items()
+    }
+
+
+def dataset_for(
+    paths: Sequence[Path], models: Sequence[Model], dataset: Location | None, split: str
+) -> PreparedDataset:
+    """The dataset to evaluate models on: the one named, or that of the first of them that is a run.
+
+    Raises UserError if it is not fit for one of the models, or has no picture in the split.
+    """
+    runs = [path for path in paths if (path / "run.json").is_file()]
     if dataset is not None:
         data = open_dataset(dataset)
-    elif run is not None:
-        data = open_run_dataset(run)
+    elif runs:
+        data = open_run_dataset(open_run(runs[0]))
     else:
-        raise UserError(f"{path} is a model folder, not a run; name a prepared dataset with --dataset.")
-    if (data.size, data.channels) != (model.size, model.channels):
-        raise UserError(
-            f"{data.path} has pictures of {data.size} pixels and {data.channels} channel(s), the model takes"
-            f" {model.size} and {model.channels}; prepare it with --size {model.size} --channels {model.channels}."
-        )
-    data.columns(model.schema)
+        raise UserError(f"{paths[0]} is a model folder, not a run; name a prepared dataset with --dataset.")
+    for model in models:
+        if data.channels != model.channels or data.size < model.size:
+            raise UserError(
+                f"{data.path} has pictures of {data.size} pixels and {data.channels} channel(s), the model takes"
+                f" {model.size} and {model.channels}; prepare it with --size {model.size} --channels {model.channels}."
+            )
+        data.columns(model.schema)
+        view(data, model.framing, model.size)
     data.indices(split)
     return data

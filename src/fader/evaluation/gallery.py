@@ -1,6 +1,8 @@
-"""Figures to look at beside the numbers: swaps of the first pictures, and the best, middling and worst swaps."""
+"""Figures to look at beside the numbers: swaps of the first pictures, and the best, median and worst swaps."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -12,10 +14,12 @@ from fader.datasets.prepared import PreparedDataset
 from fader.evaluation.counterfactuals import Swap, counterfactual, swapped, swaps
 from fader.evaluation.measure import Measurements, SwapMeasurement
 from fader.evaluation.protocol import EditingModel
+from fader.evaluation.views import cut, judged, judged_framing, part, view
 from fader.images import from_pixels, to_pixels
 
 FIRST = 8  # Pictures in the figure of swaps.
-EACH = 3  # Best, middling and worst swaps of each kind.
+EACH = 3  # Best, median and worst swaps of each kind.
+SHOWN = 4  # Pictures in the figure of several systems.
 
 
 def swap_figure(
@@ -45,31 +49,67 @@ def swap_figure(
     return figures.grid(rows, titles, row_labels)
 
 
+def systems_figure(
+    systems: Mapping[str, EditingModel], dataset: PreparedDataset, indices: np.ndarray, device: torch.device
+) -> Image.Image:
+    """Of each of the first pictures a row a system: original, reconstruction, each attribute moved to its next value.
+
+    All are cut and scaled as they were judged. What a system has not is left empty.
+    """
+    indices, shown = indices[:SHOWN], judged(dataset)
+    names = list(dict.fromkeys(name for model in systems.values() for name in model.schema.names))
+    empty = np.full((len(indices), shown.size, shown.size, dataset.channels), 255, dtype=np.uint8)
+    made: dict[str, list[np.ndarray]] = {}
+    for system, model in systems.items():
+        seen, box = view(dataset, model.framing, model.size), part(model.framing, judged_framing(dataset))
+        assert box is not None
+        edits: list[Swap | None] = [None, *((model.schema.index(n), 1) for n in names if n in model.schema.names)]
+        decoded = iter([cut(_decode(model, seen, indices, edit, device), box, shown.size) for edit in edits])
+        made[system] = [next(decoded), *(next(decoded) if n in model.schema.names else empty for n in names)]
+    rows: list[list[np.ndarray]] = []
+    row_labels: list[str] = []
+    for i, image in enumerate(shown.images[indices]):
+        for system in systems:
+            rows.append([image, *(column[i] for column in made[system])])
+            row_labels.append(system)
+    return figures.grid(rows, ["original", "reconstruction", *names], row_labels)
+
+
 def extremes_figure(
     model: EditingModel, dataset: PreparedDataset, measurements: Measurements, device: torch.device
 ) -> Image.Image:
-    """For each kind of swap its best, middling and worst pictures: original, swap and, if known, the true answer.
+    """For each kind of swap its best, median and worst pictures: original, swap and, if known, the true answer.
 
-    They are ranked by the gain of the single picture where the truth is known, else by the probability that the judge
-    gives to what was asked for.
+    A binary attribute has two kinds, to absent and to present. They are ranked by the gain of the single picture where
+    the truth is known, else by the probability that the judge gives to what was asked for.
     """
     schema = model.schema
-    count = len(measurements.indices)
-    each = max(1, min(EACH, count // 3))
+    kinds = list(_kinds(measurements, schema))
+    each = max(1, min(EACH, min(len(order) for _, _, order in kinds) // 3))
     rows: list[list[np.ndarray]] = []
     row_labels: list[str] = []
-    for swap, measured in zip(swaps(schema), measurements.swaps, strict=True):
-        order = np.argsort(-_scores(measured), kind="stable")
-        middle = (count - each) // 2
-        indices = measurements.indices[np.r_[order[:each], order[middle : middle + each], order[count - each :]]]
-        title = _title(swap, schema)
+    for title, swap, order in kinds:
+        middle = (len(order) - each) // 2
+        indices = measurements.indices[np.r_[order[:each], order[middle : middle + each], order[len(order) - each :]]]
         rows += [list(dataset.images[indices]), list(_decode(model, dataset, indices, swap, device))]
         row_labels += [title, "swapped"]
         if dataset.has_counterfactuals:
             rows.append(list(counterfactual(dataset, schema, indices, swap)))
             row_labels.append("truth")
-    titles = [name for name in ("best", "middling", "worst") for _ in range(each)]
+    titles = [name for name in ("best", "median", "worst") for _ in range(each)]
     return figures.grid(rows, titles, row_labels)
+
+
+def _kinds(measurements: Measurements, schema: Schema) -> Iterator[tuple[str, Swap, np.ndarray]]:
+    """Each kind of swap that there is: its title, and which of the pictures are of it, the best first."""
+    for swap, measured in zip(swaps(schema), measurements.swaps, strict=True):
+        attribute, order = schema.attributes[swap[0]], np.argsort(-_scores(measured), kind="stable")
+        if not attribute.binary:
+            yield _title(swap, schema), swap, order
+            continue
+        for label, value in enumerate(attribute.values):
+            if len(of_value := order[measured.target[order] == label]):
+                yield f"{attribute.name} to {value}", swap, of_value
 
 
 def _scores(measured: SwapMeasurement) -> np.ndarray:

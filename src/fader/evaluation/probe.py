@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fader.attributes import Schema
-from fader.networks.blocks import head
 
 L2 = 1e-4
 """Weight of half the squared norm of the linear probe's weights, beside the mean cross-entropy."""
 ITERATIONS = 150  # Of L-BFGS, at most.
-HIDDEN = 512  # Units of the network probe, as of the paper's discriminator, and its dropout.
+HIDDEN = 512  # Units of the network probe's two hidden layers, as of the paper's discriminator, and its dropout.
 DROPOUT = 0.3
 EPOCHS = 20
 BATCH = 128
@@ -39,14 +39,20 @@ class Probe:
     log_prior: Tensor
     """[code_size]: log of each value's share in the training labels."""
 
-    def predict(self, features: Tensor, balanced: bool = True) -> Tensor:
-        """The likeliest labels, int64 [N, n], of features [N, F].
+    def log_probabilities(self, features: Tensor) -> Tensor:
+        """log P of every value, [N, code_size], if an attribute's values were equally frequent; of features [N, F].
 
-        The probe learnt from classes of equal weight, so its logits are those of equally frequent values; without
-        `balanced` the values' shares in the training labels are taken into account.
+        That is how it learnt: from classes of equal weight.
         """
-        logits = self.network((features.to(self.mean) - self.mean) / self.scale)
-        return self.schema.predictions(logits if balanced else logits + self.log_prior)[0]
+        return self.schema.log_probabilities(self.network((features.to(self.mean) - self.mean) / self.scale))
+
+    def predict(self, features: Tensor, balanced: bool = True) -> Tensor:
+        """The likeliest labels, int64 [N, n], of features [N, F], for equally frequent values.
+
+        Without `balanced` the values' shares in the training labels are taken into account.
+        """
+        read = self.log_probabilities(features)
+        return self.schema.predictions(read if balanced else read + self.log_prior)[0]
 
 
 def fit_probes(features: Tensor, labels: Tensor, schema: Schema) -> tuple[Probe, Probe]:
@@ -106,8 +112,14 @@ def _fit_linear(features: Tensor, outputs: int, loss: Loss) -> nn.Linear:
 
 
 def _fit_network(features: Tensor, outputs: int, loss: Loss) -> nn.Module:
-    """One hidden layer with dropout, by Adam."""
-    network = head(features.shape[1], HIDDEN, outputs, DROPOUT).to(features.device)
+    """As many layers as the discriminator: on a latent of side 2 its convolution is one more linear layer. By Adam."""
+    sizes = [features.shape[1], HIDDEN, HIDDEN]
+    layers = [
+        layer
+        for inputs, units in pairwise(sizes)
+        for layer in (nn.Linear(inputs, units), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(DROPOUT))
+    ]
+    network = nn.Sequential(*layers, nn.Linear(HIDDEN, outputs)).to(features.device)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     for _ in range(EPOCHS):
         for rows in torch.randperm(len(features)).to(features.device).split(BATCH):

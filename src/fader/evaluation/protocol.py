@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from fader.attributes import Schema
+from fader.images import Framing
 
 
 class EditingModel(Protocol):
@@ -25,6 +26,11 @@ class EditingModel(Protocol):
 
     @property
     def channels(self) -> int: ...
+
+    @property
+    def framing(self) -> Framing:
+        """What it sees of a picture."""
+        ...
 
     def encode_pixels(self, pixels: Tensor) -> Any:
         """The latent of pixels [B, C, S, S] in [-1, 1]."""

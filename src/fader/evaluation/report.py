@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fader import markdown, metrics
-from fader.attributes import Attribute, Schema
+from fader import markdown
+from fader.attributes import Schema
 from fader.datasets.prepared import PreparedDataset
 from fader.errors import printable
+from fader.evaluation import bootstrap
+from fader.evaluation.bootstrap import Figures
 from fader.evaluation.counterfactuals import swaps
-from fader.evaluation.measure import Background, Measurements, SwapMeasurement
+from fader.evaluation.measure import Measurements
+from fader.evaluation.tables import headline, number, tables
 
 FORMAT = {"format": "fader-evaluation", "version": 1}
 WIDTH = 120  # Characters of the table.
+SYSTEM_WIDTH = 20  # More, where it says of which system a row is.
 COLUMNS = {
     "attribute": "",
     "swaps seen": "by the judge",
@@ -36,149 +40,117 @@ COLUMNS = {
 }
 
 
-def build_report(
-    measurements: Measurements, background: Background, schema: Schema, meta: dict[str, Any]
-) -> dict[str, Any]:
-    """The content of report.json but for the diagnosis. What is undefined is None. `meta` goes in as it is, with what
-    the measurements say of themselves."""
-    m = measurements
-    mse, variance = metrics.mean(m.mse), metrics.mean(m.distance)
-    swap = {
-        attribute.name: _swap_report(attribute, [one for one in m.swaps if one.attribute == k])
-        for k, attribute in enumerate(schema)
-    }
-    return {
-        **FORMAT,
-        "meta": {
-            **meta,
-            "pictures": len(m.indices),
-            "counterfactuals": len(m.indices) if m.swaps[0].errors is not None else 0,
-            "mean_picture_of": background.pictures,
-            "probe_trained_on": background.probe_pictures,
-            "training_shares": {
-                attribute.name: dict(zip(attribute.values, shares.tolist(), strict=True))
-                for attribute, shares in zip(schema, background.shares, strict=True)
-            },
-        },
-        "reconstruction": {
-            "mse": mse,
-            "unexplained": mse / variance if mse is not None and variance else None,
-            "psnr": metrics.mean(m.psnr),
-            "ssim": metrics.mean(m.ssim),
-        },
-        "mean_swap_accuracy": float(np.mean([entry["accuracy"] for entry in swap.values()])),
-        "swap": swap,
-        "classifier": {
-            attribute.name: {
-                "accuracy": metrics.mean(m.judged[:, k] == m.labels[:, k]),
-                "balanced_accuracy": metrics.balanced_accuracy(m.judged[:, k], m.labels[:, k], len(attribute.values)),
-                "own_accuracy": None if m.own is None else metrics.mean(m.own[:, k] == m.labels[:, k]),
-            }
-            for k, attribute in enumerate(schema)
-        },
-        "latent": {
-            attribute.name: {
-                "accuracy": metrics.mean(m.probed_natural[:, k] == m.labels[:, k]),
-                "majority": float(np.bincount(m.labels[:, k]).max() / len(m.labels)),
-                "probe_balanced": metrics.balanced_accuracy(m.probed[:, k], m.labels[:, k], len(attribute.values)),
-                "network_probe_balanced": metrics.balanced_accuracy(
-                    m.probed_by_network[:, k], m.labels[:, k], len(attribute.values)
-                ),
-            }
-            for k, attribute in enumerate(schema)
-        },
-    }
-
-
-def _swap_report(attribute: Attribute, measured: Sequence[SwapMeasurement]) -> dict[str, Any]:
-    target = np.concatenate([one.target for one in measured])
-    right = np.concatenate([one.seen for one in measured]) == target
-    to = {value: metrics.mean(right[target == i]) for i, value in enumerate(attribute.values)}
-    report: dict[str, Any] = {
-        "accuracy": metrics.mean(right),
-        "to_present": to[attribute.values[1]] if attribute.binary else None,
-        "to_absent": to[attribute.values[0]] if attribute.binary else None,
-        "to": to,
-        "gain": None,
-        "gain_to_present": None,
-        "gain_to_absent": None,
-        "collateral": None,
-    }
-    errors = [one.errors for one in measured if one.errors is not None]
-    if errors:
-        swapped = np.concatenate([one.swapped for one in errors])
-        unswapped = np.concatenate([one.unswapped for one in errors])
-        report["gain"] = metrics.gain(swapped, unswapped)
-        if attribute.binary:
-            for key, value in (("gain_to_absent", 0), ("gain_to_present", 1)):
-                report[key] = metrics.gain(swapped[target == value], unswapped[target == value])
-        report["collateral"] = metrics.collateral(
-            np.concatenate([one.outside for one in errors]), np.concatenate([one.outside_values for one in errors])
-        )
-    return report
+def build_report(figures: Figures, meta: dict[str, Any]) -> dict[str, Any]:
+    """The content of report.json but for the diagnosis. What is undefined is None. `meta` goes in as it is."""
+    return {**FORMAT, "meta": meta, **bootstrap.values(figures), "intervals": bootstrap.intervals(figures)}
 
 
 def summary(report: dict[str, Any]) -> str:
     """The report as a short table in plain text, with the diagnosis beneath."""
+    return _text([headline(report)], list(COLUMNS), _rows(report), _sentences(report))
+
+
+def comparison_summary(comparison: dict[str, Any]) -> str:
+    """The comparison as a short table in plain text."""
+    systems = comparison["systems"]
+    heads = [f"{name}: {headline(report)}" for name, report in systems.items()]
+    rows = [[name, *row] for name, report in systems.items() for row in _rows(report)]
+    return _text(heads, ["system", *COLUMNS], rows, [])
+
+
+def _text(heads: Iterable[str], columns: Sequence[str], rows: Iterable[Sequence[str]], feet: Iterable[str]) -> str:
     lines = io.StringIO()
-    console = Console(file=lines, width=WIDTH, color_system=None, highlight=False)
+    width = WIDTH + (SYSTEM_WIDTH if "system" in columns else 0)
+    console = Console(file=lines, width=width, color_system=None, highlight=False)
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name == "attribute" else "right", overflow="fold")
-    for row in _rows(report):
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("system", "attribute") else "right", overflow="fold")
+    for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    console.print(Text(printable(_headline(report))))
+    for head in heads:
+        console.print(Text(printable(head)))
     console.print(table)
-    for sentence in _sentences(report):
-        console.print(Text(printable(sentence)))
+    for foot in feet:
+        console.print(Text(printable(foot)))
     return "\n".join(line.rstrip() for line in lines.getvalue().splitlines())
 
 
 def to_markdown(report: dict[str, Any]) -> str:
-    """The report as report.md, which shows the figures beside it."""
+    """The report of one system as report.md, which shows the figures beside it."""
     meta = report["meta"]
     diagnosis = [f"- {markdown.escape(sentence)}\n" for sentence in _sentences(report)]
     return f"""# Evaluation
 
-{_headline(report)}
+{headline(report)}
 
 {markdown.table(list(COLUMNS), _rows(report))}
 {"".join(diagnosis) or "Every fader does what it should."}
 
 Model {markdown.escape(meta["model"]["path"])}, dataset {markdown.escape(meta["dataset"]["path"])}, judge of the
 {meta["judge"]["architecture"]} architecture (seed {meta["judge"]["seed"]}). What the numbers mean, and what they do
-not, is in docs/evaluation.md; all of them are in report.json, and those of each picture in per\\_image.csv.
+not, is in docs/evaluation.md; all of them are in report.json, and those of each picture in per\\_image.csv. In brackets
+are 95% confidence intervals.
 
-## Swaps
+{tables({"Model": report})}
+## Figures
 
 ![The first pictures, their reconstructions and swaps](swaps.png)
 
-## The best, middling and worst swaps
+![The best, median and worst swaps of each kind](extremes.png)
 
-![The best, middling and worst swaps of each kind](extremes.png)
+![What the judge sees, and what it sees unchanged, at every value of the faders](strength.png)
 """
 
 
-def per_image_csv(measurements: Measurements, schema: Schema, dataset: PreparedDataset) -> str:
-    """A row a picture. Values of attributes are named; what is unknown is empty."""
-    m = measurements
-    names, columns = ["name", "mse", "psnr", "ssim"], [dataset.names[m.indices], m.mse, m.psnr, m.ssim]
-    for k, attribute in enumerate(schema):
-        values = np.array(attribute.values)
-        names += [f"{attribute.name} label", f"{attribute.name} judge", f"{attribute.name} probe"]
-        columns += [values[labels[:, k]] for labels in (m.labels, m.judged, m.probed)]
-    for (k, shift), one in zip(swaps(schema), m.swaps, strict=True):
-        attribute = schema.attributes[k]
-        title = f"{attribute.name} swap" if attribute.binary else f"{attribute.name} swap +{shift}"
-        names += [f"{title} to", f"{title} judge", f"{title} probability"]
-        columns += [*(np.array(attribute.values)[labels] for labels in (one.target, one.seen)), one.probability]
-        if one.errors is not None:
-            names += [f"{title} gain", f"{title} collateral"]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                columns += [
-                    1 - one.errors.swapped / one.errors.unswapped,
-                    one.errors.outside / one.errors.outside_values,
-                ]
+def comparison_to_markdown(comparison: dict[str, Any]) -> str:
+    """The comparison of several systems as report.md."""
+    meta, systems = comparison["meta"], comparison["systems"]
+    models = [(name, report["meta"]["model"]["path"]) for name, report in systems.items()]
+    first = next(iter(systems))
+    extremes = "".join(f"\n![The best, median and worst swaps](extremes-{i + 1}.png)\n" for i in range(len(systems)))
+    return f"""# Comparison
+
+{markdown.table(("system", "model"), models)}
+The same {next(iter(systems.values()))["meta"]["pictures"]:,} pictures of split {meta["split"]} of
+{markdown.escape(meta["dataset"]["path"])}, judged by one classifier of the {meta["judge"]["architecture"]} architecture
+(seed {meta["judge"]["seed"]}) at {meta["judged_size"]} x {meta["judged_size"]} pixels. What the numbers mean is in
+docs/evaluation.md. In brackets are 95% confidence intervals; those of the differences, which are paired on the same
+pictures, are in report.json.
+
+{tables(systems)}
+## Differences to {markdown.escape(first)}
+
+{_differences(comparison["differences"])}
+## Figures
+
+![The first pictures, and what each system makes of them](systems.png)
+
+![What the judge sees, and what it sees unchanged, at every value of the faders](strength.png)
+{extremes}"""
+
+
+def _differences(differences: Mapping[str, Any]) -> str:
+    rows = []
+    for system, found in differences.items():
+        for attribute, figures in found["swap"].items():
+            shown = [figures[key] for key in ("accuracy", "preservation", "gain", "collateral") if key in figures]
+            rows.append([system, attribute, *(number(one["difference"], "+.4f", one["interval"]) for one in shown)])
+    width = max((len(row) for row in rows), default=2)
+    names = ["system", "attribute", "swaps seen", "preservation", "gain", "collateral"]
+    return markdown.table(names[:width], rows)
+
+
+def per_image_csv(systems: Mapping[str, Measurements], schemas: Mapping[str, Schema], dataset: PreparedDataset) -> str:
+    """A row a picture; of several systems their columns follow one another, with the system's name before theirs.
+
+    Values of attributes are named; what is unknown is empty.
+    """
+    first = next(iter(systems.values()))
+    names, columns = ["name"], [dataset.names[first.indices]]
+    for system, measurements in systems.items():
+        for name, column in _columns(measurements, schemas[system]):
+            names.append(f"{system} {name}" if system else name)
+            columns.append(column)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
@@ -186,15 +158,28 @@ def per_image_csv(measurements: Measurements, schema: Schema, dataset: PreparedD
     return text.getvalue()
 
 
-def _headline(report: dict[str, Any]) -> str:
-    reconstruction, meta = report["reconstruction"], report["meta"]
-    return (
-        f"{meta['pictures']:,} pictures of split {meta['split']}. Reconstruction:"
-        f" MSE {_number(reconstruction['mse'], '.4f')} in [-1, 1],"
-        f" unexplained {_number(reconstruction['unexplained'], '.1%')},"
-        f" PSNR {_number(reconstruction['psnr'], '.1f')} dB, SSIM {_number(reconstruction['ssim'], '.3f')}."
-        f" Swaps seen: {report['mean_swap_accuracy']:.1%} on average."
-    )
+def _columns(m: Measurements, schema: Schema) -> Iterator[tuple[str, np.ndarray]]:
+    """The columns of one system, [N] each."""
+    yield from (("mse", m.mse), ("psnr", m.psnr), ("ssim", m.ssim), ("png_psnr", m.png_psnr), ("png_ssim", m.png_ssim))
+    for k, attribute in enumerate(schema):
+        values = np.array(attribute.values)
+        yield f"{attribute.name} label", values[m.labels[:, k]]
+        yield f"{attribute.name} judge", values[m.judged[:, k]]
+        yield f"{attribute.name} reconstruction judge", values[m.judged_reconstruction[:, k]]
+        yield f"{attribute.name} probe", values[m.probed[:, k]]
+        yield f"{attribute.name} network probe", values[m.probed_by_network[:, k]]
+    for (k, shift), one in zip(swaps(schema), m.swaps, strict=True):
+        attribute = schema.attributes[k]
+        values = np.array(attribute.values)
+        title = f"{attribute.name} swap" if attribute.binary else f"{attribute.name} swap +{shift}"
+        yield f"{title} to", values[one.target]
+        yield f"{title} judge", values[one.seen]
+        yield f"{title} probability", one.probability
+        yield f"{title} preservation", one.kept
+        if one.errors is not None:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                yield f"{title} gain", 1 - one.errors.swapped / one.errors.unswapped
+                yield f"{title} collateral", one.errors.outside / one.errors.outside_values
 
 
 def _rows(report: dict[str, Any]) -> list[list[str]]:
@@ -203,12 +188,12 @@ def _rows(report: dict[str, Any]) -> list[list[str]]:
         rows.append(
             [
                 name,
-                *(_number(swap[key], ".1%") for key in ("accuracy", "to_present", "to_absent")),
-                *(_number(swap[key], ".2f") for key in ("gain", "gain_to_absent")),
-                _number(swap["collateral"], ".4f"),
-                _number(report["classifier"][name]["accuracy"], ".1%"),
-                _number(report["latent"][name]["probe_balanced"], ".1%"),
-                _number(report["latent"][name]["network_probe_balanced"], ".1%"),
+                *(number(swap[key], ".1%") for key in ("accuracy", "to_present", "to_absent")),
+                *(number(swap[key], ".2f") for key in ("gain", "gain_to_absent")),
+                number(swap["collateral"], ".4f"),
+                number(report["classifier"][name]["accuracy"], ".1%"),
+                number(report["latent"][name]["probe_balanced"], ".1%"),
+                number(report["latent"][name]["network_probe_balanced"], ".1%"),
             ]
         )
     return rows
@@ -218,10 +203,6 @@ def _sentences(report: dict[str, Any]) -> Iterator[str]:
     for name, causes in report["diagnosis"].items():
         for cause in causes:
             yield f"{name}: {cause['finding']}. Try: {cause['setting']}."
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
 
 
 def _cell(value: Any) -> str:

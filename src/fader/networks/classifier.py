@@ -28,6 +28,10 @@ class StridedClassifier(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         return self.head(self.convolutions(pixels))
 
+    def features(self, pixels: Tensor) -> Tensor:
+        """What its last layer reads, [B, hidden]."""
+        return self.head[:-1](self.convolutions(pixels))
+
 
 class ResidualClassifier(nn.Module):
     """Residual blocks of 3x3 convolutions, each halving the side, down to side 4, then the mean over the map.
@@ -43,7 +47,11 @@ class ResidualClassifier(nn.Module):
         self.logits = nn.Linear(outputs[-1], schema.code_size)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.logits(self.blocks(pixels).mean(dim=(2, 3)))
+        return self.logits(self.features(pixels))
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """What its last layer reads, [B, channels]."""
+        return self.blocks(pixels).mean(dim=(2, 3))
 
 
 class ResidualBlock(nn.Module):

@@ -52,6 +52,12 @@ class Classifier:
         with torch.inference_mode():
             return self.schema.predictions(self.network(pixels))
 
+    def features(self, pixels: Tensor) -> Tensor:
+        """What the network's last layer reads, [B, F], for pixels [B, C, S, S]."""
+        features: Any = self.network.features
+        with torch.inference_mode():
+            return features(pixels)
+
 
 def make_classifier_folder(
     dataset: Location,

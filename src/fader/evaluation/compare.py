@@ -1,0 +1,131 @@
+"""`fader compare`: several models side by side, on the same pictures, by the same judge and the same report builder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fader.attributes import Schema
+from fader.datasets.prepared import Location
+from fader.errors import UserError
+from fader.evaluation.bootstrap import differences
+from fader.evaluation.charts import strength_chart
+from fader.evaluation.evaluate import REPORT, dataset_for, measure_system, meta_for
+from fader.evaluation.gallery import extremes_figure, systems_figure
+from fader.evaluation.judge import find_judge
+from fader.evaluation.naturalness import Extractor, naturalness
+from fader.evaluation.report import build_report, comparison_to_markdown, per_image_csv
+from fader.evaluation.results import meta_of
+from fader.evaluation.views import judged, view
+from fader.files import new_folder, refuse_existing, write_json, write_text
+from fader.images import save_picture
+from fader.model import Model, load
+
+FORMAT = {"format": "fader-comparison", "version": 1}
+STRENGTH_PICTURES = 500  # That the strength curves are of, at most, evenly spaced.
+
+
+def compare(
+    paths: Sequence[Path],
+    output: Path,
+    dataset: Location | None = None,
+    split: str = "test",
+    names: Sequence[str] = (),
+    judge: Path | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    extractor: Extractor | None = None,
+) -> dict[str, Any]:
+    """Measure models on the same pictures and write report.json, report.md, per_image.csv and figures into a folder.
+
+    Args:
+        paths: Run or model folders; differences are to the first.
+        output: The folder to write.
+        dataset: A prepared dataset with the attributes of all models, of pictures as large as the largest of them
+            takes; by default that of the first run.
+        split: Which of its splits.
+        names: What to call the models; by default as their folders.
+        judge: A classifier folder to judge all by, see `find_judge`; by default a folder beside the output.
+        device: "auto", "cpu", "cuda", ...
+        overwrite: Whether an older comparison may be replaced, and an unusable judge that was not named.
+        extractor: What KID and FID take features from, pixels [B, C, S, S] in [-1, 1] to [B, F], e.g. an Inception
+            network; by default the judge.
+
+    Returns the content of report.json. Raises UserError, with nothing written, on anything unusable.
+    """
+    titles = _titles(paths, names)
+    refuse_existing(output, overwrite, REPORT)
+    models = dict(zip(titles, (load(path, device) for path in paths), strict=True))
+    first = models[titles[0]]
+    data = dataset_for(paths, list(models.values()), dataset, split)
+    together = _together(list(models.values()))
+    shown = judged(data)
+    judge_folder = judge or output.with_name(f"{output.name}-judge")
+    classifier = find_judge(
+        judge_folder, judge is not None, shown, together, first.classifier_config, first.device, overwrite
+    )
+    for name, model in models.items():
+        if model.classifier_config and model.classifier_config.architecture == classifier.config.architecture:
+            raise UserError(
+                f"{name} was selected by a classifier of the {classifier.config.architecture} architecture, as the"
+                f" judge in {judge_folder} is; compare models that were selected by classifiers of one architecture."
+            )
+    systems = {
+        name: measure_system(model, classifier, data, split, STRENGTH_PICTURES) for name, model in models.items()
+    }
+    for name, found in naturalness(models, classifier, data, split, first.device, extractor).items():
+        systems[name].figures["naturalness"] = found
+    reports = {
+        name: build_report(
+            system.figures,
+            {
+                **meta_for(path, models[name], data, split, judge_folder, classifier),
+                **meta_of(system.measurements, system.background, models[name].schema),
+            },
+        )
+        for path, (name, system) in zip(paths, systems.items(), strict=True)
+    }
+    shared = ("dataset", "split", "judge", "judged_size", "judged_framing", "fader")
+    comparison = {
+        **FORMAT,
+        "meta": {key: reports[titles[0]]["meta"][key] for key in shared},
+        "systems": reports,
+        "differences": {
+            name: differences(system.figures, systems[titles[0]].figures)
+            for name, system in systems.items()
+            if name != titles[0]
+        },
+    }
+    measurements = {name: system.measurements for name, system in systems.items()}
+    schemas = {name: model.schema for name, model in models.items()}
+    with new_folder(output, overwrite, REPORT) as folder:
+        write_json(folder / REPORT, comparison)
+        write_text(folder / "report.md", comparison_to_markdown(comparison))
+        write_text(folder / "per_image.csv", per_image_csv(measurements, schemas, data))
+        save_picture(systems_figure(models, data, shown.indices(split), first.device), folder / "systems.png")
+        save_picture(strength_chart(reports), folder / "strength.png")
+        for i, (name, model) in enumerate(models.items()):
+            seen = view(data, model.framing, model.size)
+            figure = extremes_figure(model, seen, measurements[name], model.device)
+            save_picture(figure, folder / f"extremes-{i + 1}.png")
+    return comparison
+
+
+def _titles(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
+    """What each model is called, no two alike. Raises UserError."""
+    if not paths:
+        raise UserError("There is nothing to compare; name run or model folders.")
+    if names and len(names) != len(paths):
+        raise UserError(f"There are {len(paths)} models and {len(names)} names for them; give one each with --names.")
+    found = list(names) or [path.name if path.name != "model" else path.absolute().parent.name for path in paths]
+    if len(set(found)) < len(found) and not names:
+        found = [str(path) for path in paths]
+    if len(set(found)) < len(found):
+        raise UserError(f"Two of the models are called alike: {', '.join(found)}; tell them apart with --names.")
+    return found
+
+
+def _together(models: Sequence[Model]) -> Schema:
+    """The attributes of all models, each once."""
+    return Schema(tuple(dict.fromkeys(attribute for model in models for attribute in model.schema)))

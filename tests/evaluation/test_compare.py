@@ -1,0 +1,99 @@
+"""Several models side by side, of different pictures and attributes, from end to end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fader.attributes import Schema
+from fader.config import JUDGE
+from fader.errors import UserError
+from fader.evaluation import judge as judge_module
+from fader.evaluation import naturalness as naturalness_module
+from fader.evaluation.compare import compare
+from fader.evaluation.report import comparison_summary
+from fader.model import save_model
+from tests.models import tiny_model
+
+
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge_module, "JUDGE", replace(JUDGE, width=4, max_width=8, epochs=0.5))
+    small = replace(naturalness_module.CONFIG, width=4, max_width=4, epochs=0.2)
+    monkeypatch.setattr(naturalness_module, "CONFIG", small)
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> list[Path]:
+    """One of 64 pixels and two attributes, one of 32 pixels and one of them."""
+    save_model(tiny_model(Schema.binary(["Smiling", "Hat"]), size=64), tmp_path / "two" / "model")
+    save_model(tiny_model(Schema.binary(["Hat"])), tmp_path / "one" / "model")
+    return [tmp_path / "two" / "model", tmp_path / "one" / "model"]
+
+
+def test_models_of_other_sizes_and_attributes(models: list[Path], portraits: Path, tmp_path: Path) -> None:
+    before = [(path / "config.json").read_bytes() for path in models]
+    comparison = compare(models, tmp_path / "out", portraits, device="cpu")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "extremes-1.png",
+        "extremes-2.png",
+        "per_image.csv",
+        "report.json",
+        "report.md",
+        "strength.png",
+        "systems.png",
+    ]
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == comparison
+    assert list(comparison["systems"]) == ["two", "one"]
+    two, one = comparison["systems"].values()
+    assert (list(two["swap"]), list(one["swap"])) == (["Smiling", "Hat"], ["Hat"])
+    assert two["table1"]["Hat"]["real"] == one["table1"]["Hat"]["real"]
+    assert two["naturalness"]["swap"].keys() == {"Smiling", "Hat"}
+    difference = comparison["differences"]["one"]
+    assert set(difference["swap"]) == {"Hat"}
+    mse = difference["reconstruction"]["mse"]
+    assert mse["difference"] == pytest.approx(one["reconstruction"]["mse"] - two["reconstruction"]["mse"])
+    low, high = mse["interval"]
+    assert low <= mse["difference"] <= high
+    page = (tmp_path / "out" / "report.md").read_text()
+    table = page.split("## Table 1 of the paper")[1].split("##")[0]
+    assert [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")][2:] == [
+        "Real",
+        "two AE",
+        "two Swap",
+        "one AE",
+        "one Swap",
+    ]
+    header, *rows = (tmp_path / "out" / "per_image.csv").read_text().splitlines()
+    assert len(rows) == two["meta"]["pictures"]
+    assert {"two mse", "one mse", "one Hat swap gain"} <= set(header.split(","))
+    with Image.open(tmp_path / "out" / "systems.png") as figure:
+        assert figure.width > 4 * 64
+    assert "one: " in comparison_summary(comparison)
+    # The models are only read.
+    assert [(path / "config.json").read_bytes() for path in models] == before
+
+
+def test_what_cannot_be_compared_is_refused_with_nothing_written(
+    models: list[Path], portraits: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    with pytest.raises(UserError, match="--dataset"):
+        compare(models, output)
+    with pytest.raises(UserError, match="2 models and 1 names"):
+        compare(models, output, portraits, names=["a"])
+    with pytest.raises(UserError, match="called alike"):
+        compare(models, output, portraits, names=["a", "a"])
+    with pytest.raises(UserError, match="called alike"):
+        compare([models[0], models[0]], output, portraits)
+    with pytest.raises(UserError, match="nothing to compare"):
+        compare([], output, portraits)
+    save_model(tiny_model(Schema.binary(["Hat"]), size=128), tmp_path / "large")
+    with pytest.raises(UserError, match="--size 128"):
+        compare([*models, tmp_path / "large"], output, portraits)
+    assert not output.exists()
+    assert not (tmp_path / "out-judge").exists()
