@@ -29,18 +29,19 @@ class Step:
     """The sizes of a preset's training step, with one binary attribute."""
 
     def __init__(self, config: Config) -> None:
-        players = Players.create(config, Schema.binary(["Smiling"]), torch.device("cpu"))
+        nowhere = torch.device("meta")  # Where a convolution is counted as one, however a CPU would compute it.
+        players = Players.create(config, Schema.binary(["Smiling"]), nowhere)
         autoencoder, discriminator = players.autoencoder.network.eval(), players.discriminator.network.eval()
         modules = [*autoencoder.modules(), *discriminator.modules()]
         norms = [module for module in modules if isinstance(module, nn.BatchNorm2d)]
         self.gradients = [_bytes_of_parameters(network) for network in (autoencoder, discriminator)]
         self.norms = len(norms)
         self.statistics = FLOAT * sum(2 * norm.num_features for norm in norms)
-        pixels = torch.zeros(1, config.network.channels, config.network.size, config.network.size)
+        pixels = torch.zeros(1, config.network.channels, config.network.size, config.network.size, device=nowhere)
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             latent = autoencoder.encoder(pixels)
-            autoencoder.decoder(latent, torch.zeros(1, 2))
+            autoencoder.decoder(latent, torch.zeros(1, 2, device=nowhere))
             discriminator(latent)  # In its own turn,
             discriminator(latent)  # and in the encoder's.
         self.operations = 3 * counter.get_total_flops()  # A backward pass is twice a forward pass.
