@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import fader
+from fader.config import Config
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
 from fader.errors import UserError
 from fader.evaluation.diagnosis import diagnose
@@ -19,7 +20,7 @@ from fader.files import new_folder, refuse_existing, write_json, write_text
 from fader.images import save_picture
 from fader.model import Model, load
 from fader.training.choice import open_run_dataset
-from fader.training.run import Run, open_run
+from fader.training.run import AnyRun, open_run
 
 REPORT = "report.json"
 
@@ -73,7 +74,9 @@ def evaluate(
     report = build_report(measurements, background, model.schema, meta)
     step = model.selection.get("step")
     step = step if isinstance(step, int) else None
-    report["diagnosis"] = diagnose(report, model.schema, model.config.training, step)
+    # What may be wrong with a Fader Network is known; with another system it is not.
+    fader_config = model.config if isinstance(model.config, Config) else None
+    report["diagnosis"] = diagnose(report, model.schema, fader_config.training, step) if fader_config else {}
     with new_folder(output, overwrite, REPORT) as folder:
         write_json(folder / REPORT, report)
         write_text(folder / "report.md", to_markdown(report))
@@ -83,7 +86,7 @@ def evaluate(
     return report
 
 
-def _dataset(path: Path, model: Model, run: Run | None, dataset: Location | None, split: str) -> PreparedDataset:
+def _dataset(path: Path, model: Model, run: AnyRun | None, dataset: Location | None, split: str) -> PreparedDataset:
     """The dataset to evaluate on. Raises UserError if it is not fit for the model or has no picture in the split."""
     if dataset is not None:
         data = open_dataset(dataset)

@@ -164,7 +164,7 @@ def measure(
             labels = dataset.labels[batch][:, columns]
             pixels = to_pixels(images, device)
             latent = model.encode_pixels(pixels)
-            reconstruction = model.decode_pixels(latent, torch.from_numpy(labels).to(device))
+            reconstruction = model.decode_pixels(latent, model.own_values(latent, torch.from_numpy(labels).to(device)))
             features = model.latent_features(latent)
             numbers = {
                 "mse": metrics.squared_error(reconstruction, pixels),
