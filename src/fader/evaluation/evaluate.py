@@ -74,9 +74,9 @@ def evaluate(
     report = build_report(measurements, background, model.schema, meta)
     step = model.selection.get("step")
     step = step if isinstance(step, int) else None
-    # What may be wrong with a Fader Network is known; with another system it is not.
+    # Causes and settings are those of a Fader Network.
     fader_config = model.config if isinstance(model.config, Config) else None
-    report["diagnosis"] = diagnose(report, model.schema, fader_config.training, step) if fader_config else {}
+    report["diagnosis"] = diagnose(report, model.schema, fader_config.training, step) if fader_config else None
     with new_folder(output, overwrite, REPORT) as folder:
         write_json(folder / REPORT, report)
         write_text(folder / "report.md", to_markdown(report))

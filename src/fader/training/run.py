@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from fader.attributes import Schema
-from fader.config import AnyConfig, Config, IcganConfig, read_config
+from fader.config import AnyConfig, Config, IcganConfig, Settings, read_config
 from fader.datasets.prepared import PreparedDataset
 from fader.errors import UserError
 from fader.files import read_json, write_json
 
 FORMAT, VERSION = "fader-run", 1
 
-Settings = TypeVar("Settings", Config, IcganConfig)
 Settings_co = TypeVar("Settings_co", bound=AnyConfig, covariant=True)
 
 
