@@ -58,6 +58,7 @@ from fader.errors import UserError
 from fader.evaluation.judge import find_judge
 from fader.evaluation.measure import look_at_training, measure
 from fader.evaluation.report import build_report
+from fader.evaluation.results import figures_of
 from fader.files import read_json, replacing, write_json, write_text
 from fader.images import save_picture, to_pixels
 from fader.interruption import Interruption
@@ -287,7 +288,7 @@ def evaluated(
                 "cpu_seconds": round(clock.cpu + fitting.cpu, 2),
                 "wall_seconds": round(clock.wall + fitting.wall, 2),
             }
-            rows.append(about | measured(build_report(measurements, background, data.schema, {})))
+            rows.append(about | measured(build_report(figures_of(measurements, background, data.schema), {})))
     return rows
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fader import figures, markdown, metrics
+from fader import figures, markdown
 from fader.config import configure
 from fader.datasets.folder import prepare_folder
 from fader.datasets.prepared import PreparedDataset, open_dataset
@@ -92,8 +92,9 @@ def background_change(model: Model, data: PreparedDataset) -> str:
     change, present = np.concatenate(moved), labels[:, 0].numpy() == 1
     rows: list[list[str | float]] = []
     for name, region in regions(pictures).items():
-        changes = (metrics.mean(change[having][region[having]]) for having in (~present, present))
-        rows.append([name, *("none" if n is None else round(n, 1) for n in (100 * float(region.mean()), *changes))])
+        changes = (change[having][region[having]] for having in (~present, present))
+        means = [round(float(pixels.mean()), 1) if pixels.size else "none" for pixels in changes]
+        rows.append([name, round(100 * float(region.mean()), 1), *means])
     return markdown.table(["pixels", "share (%)", f"change to {ATTRIBUTE}", f"change from {ATTRIBUTE}"], rows)
 
 

@@ -6,11 +6,12 @@ Run it after a change of the presets: .venv/bin/python scripts/presets_table.py
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fader.cli import field_help
-from fader.config import PRESETS, Config
+from fader.config import ICGAN_PRESETS, PRESETS, AnyConfig
 
 PAGE = Path(__file__).parents[1] / "docs" / "presets.md"
 INTRODUCTION = """\
@@ -27,21 +28,30 @@ follows the size, so that the latent keeps its side, unless you give it.
 This page is written by `scripts/presets_table.py`; a test compares it with the code.
 """
 
+ICGAN = """\
+The baseline of the paper's table 1, `fader train --system icgan` ([icgan.md](icgan.md)), has presets of its own:
+`paper`, as its authors trained it, and `small` (the default), half as wide.
+"""
+
 
 def page() -> str:
     """The page as Markdown."""
-    parts = [INTRODUCTION]
-    for part in dataclasses.fields(Config):
-        configurations = [getattr(preset, part.name) for preset in PRESETS.values()]
+    return "\n".join([INTRODUCTION, *_tables(PRESETS), ICGAN, *_tables(ICGAN_PRESETS, "IcGAN: ")])
+
+
+def _tables(presets: Mapping[str, AnyConfig], before: str = "") -> Iterator[str]:
+    """Headings, with this before each, and tables, of the parts of a system's presets."""
+    for part in dataclasses.fields(next(iter(presets.values()))):
+        configurations = [getattr(preset, part.name) for preset in presets.values()]
         kind = type(configurations[0])
-        parts.append(f"## {part.name.capitalize()}\n\n{(kind.__doc__ or '').strip()}\n")
-        rows = [["field", *PRESETS, "meaning"], ["---"] * (len(PRESETS) + 2)]
+        heading = f"{before}{part.name}"
+        yield f"## {heading[0].upper()}{heading[1:]}\n\n{(kind.__doc__ or '').strip()}\n"
+        rows = [["field", *presets, "meaning"], ["---"] * (len(presets) + 2)]
         helps = field_help(kind)
         for field in dataclasses.fields(kind):
             values = [_shown(getattr(configuration, field.name)) for configuration in configurations]
             rows.append([f"`{field.name}`", *values, helps.get(field.name, "")])
-        parts.append("".join(f"| {' | '.join(row)} |\n" for row in rows))
-    return "\n".join(parts)
+        yield "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _shown(value: Any) -> str:

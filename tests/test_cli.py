@@ -15,7 +15,16 @@ from typing import Any
 import pytest
 
 from fader import cli
-from fader.config import PRESETS, ClassifierConfig, Config, configure
+from fader.config import (
+    ICGAN_PRESETS,
+    PRESETS,
+    AnyConfig,
+    ClassifierConfig,
+    Config,
+    IcganConfig,
+    configure,
+    configure_icgan,
+)
 from fader.editing.figure import Selection
 from fader.errors import Interrupted, UserError
 
@@ -28,6 +37,7 @@ VERBS = (
     "prepare portraits",
     "classifier",
     "train",
+    "train --system icgan",
     "select",
     "evaluate",
     "swap",
@@ -95,19 +105,25 @@ def test_every_option_has_help(capsys: pytest.CaptureFixture[str]) -> None:
                 assert re.match('[A-Za-z0-9"]', said), f"{verb}: {line} is not explained"
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [
+        *((f"--preset {name}", preset) for name, preset in PRESETS.items()),
+        *((f"--system icgan --preset {name}", preset) for name, preset in ICGAN_PRESETS.items()),
+    ],
+)
 def test_training_help_shows_every_field_with_the_default_of_the_preset(
-    preset: str, capsys: pytest.CaptureFixture[str]
+    options: str, shown: AnyConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = help_of(f"train --preset {preset}", capsys)
-    for part in fields(Config):
-        values = getattr(PRESETS[preset], part.name)
+    text = help_of(f"train {options}", capsys)
+    for part in fields(shown):
+        values = getattr(shown, part.name)
         for field in fields(values):
             option = "--" + field.name.replace("_", "-")
             after = text.split(f" {option}", 1)[1]
             default = "the dataset's" if field.name in ("size", "channels") else getattr(values, field.name)
-            shown = after.split("(default: ", 1)[1]
-            assert shown.startswith((f"{default})", f"{default} at ")), option
+            said = after.split("(default: ", 1)[1]
+            assert said.startswith((f"{default})", f"{default} at ")), option
 
 
 @pytest.mark.parametrize(
@@ -143,6 +159,23 @@ def test_other_training_options(portraits: Path, captured: Callable[..., Any]) -
     (args, _) = calls[0]
     assert args[1] == Path("run")
     assert args[3:] == (("Hat", "Smiling"), Path("c"), Path("i"), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("--system icgan", configure_icgan("small")),
+        ("--system=icgan --preset paper", IcganConfig()),
+        ("--epochs 3 --no-flip --system icgan --width 16", configure_icgan("small", epochs=3, flip=False, width=16)),
+    ],
+)
+def test_options_of_an_icgan(
+    options: str, expected: IcganConfig, portraits: Path, captured: Callable[..., Any]
+) -> None:
+    calls = captured("fader.training.icgan.train_icgan")
+    more = "-o run --attributes Hat --classifier c --device cpu"
+    assert cli.main(["train", str(portraits), *options.split(), *more.split()]) == 0
+    assert calls == [((portraits, Path("run"), expected, ("Hat",), Path("c"), "cpu"), {})]
 
 
 def test_size_that_is_not_the_datasets_is_refused(portraits: Path, tmp_path: Path) -> None:

@@ -5,7 +5,19 @@ from typing import Any
 
 import pytest
 
-from fader.config import PRESETS, Config, NetworkConfig, TrainingConfig, configure
+from fader.config import (
+    ICGAN_PRESETS,
+    PRESETS,
+    Config,
+    IcganConfig,
+    IcganNetworkConfig,
+    IcganTrainingConfig,
+    NetworkConfig,
+    TrainingConfig,
+    configure,
+    configure_icgan,
+    read_config,
+)
 from fader.errors import UserError
 
 
@@ -129,3 +141,52 @@ def test_impossible_networks_are_refused(fields: dict[str, Any]) -> None:
 def test_impossible_trainings_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         TrainingConfig(**fields)
+
+
+def test_icgan_presets_are_as_specified() -> None:
+    paper, small = ICGAN_PRESETS["paper"], ICGAN_PRESETS["small"]
+    assert (paper.network.size, paper.network.width, paper.network.noise) == (64, 64, 100)
+    training = paper.training
+    assert (training.batch_size, training.learning_rate, training.beta1, training.epochs) == (64, 2e-4, 0.5, 25)
+    assert (training.refresh_passes, training.refresh_batch) == (100, 256)
+    assert (training.encoder_learning_rate, training.encoder_beta1, training.encoder_epochs) == (1e-4, 0.1, 15)
+    assert training.held_out == 0.34
+    assert (small.network.width, small.training) == (32, training)
+
+
+@pytest.mark.parametrize("config", [*PRESETS.values(), *ICGAN_PRESETS.values()])
+def test_a_configuration_is_read_as_that_of_its_system(config: Config | IcganConfig) -> None:
+    assert read_config(config.system, config.to_json()) == config
+    with pytest.raises(UserError, match="no system 'vae'"):
+        read_config("vae", config.to_json())
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        (IcganNetworkConfig, {"size": 128}),
+        (IcganNetworkConfig, {"channels": 2}),
+        (IcganNetworkConfig, {"width": 7}),
+        (IcganNetworkConfig, {"width": 0}),
+        (IcganNetworkConfig, {"noise": 0}),
+        (IcganTrainingConfig, {"epochs": 0}),
+        (IcganTrainingConfig, {"encoder_epochs": 0}),
+        (IcganTrainingConfig, {"batch_size": 1}),
+        (IcganTrainingConfig, {"encoder_learning_rate": 0.0}),
+        (IcganTrainingConfig, {"beta1": 1.0}),
+        (IcganTrainingConfig, {"refresh_batch": 1}),
+        (IcganTrainingConfig, {"held_out": 0.0}),
+        (IcganTrainingConfig, {"held_out": 1.0}),
+        (IcganTrainingConfig, {"seed": -1}),
+    ],
+)
+def test_impossible_icgans_are_refused(kind: type, fields: dict[str, Any]) -> None:
+    with pytest.raises(UserError):
+        kind(**fields)
+
+
+def test_icgan_has_no_fields_of_a_fader_network() -> None:
+    with pytest.raises(UserError, match="steps"):
+        configure_icgan("small", steps=3)
+    with pytest.raises(UserError, match=r"'released'.*paper, small"):
+        configure_icgan("released")

@@ -148,6 +148,30 @@ class Schema:
             parts.append(part.flatten(-2))
         return torch.cat(parts, dim=-1)
 
+    @cached_property
+    def sign_slices(self) -> tuple[slice, ...]:
+        """Where each attribute lies in its coding by signs: one entry if it is binary, else one for each value."""
+        stops = [0]
+        for attribute in self.attributes:
+            stops.append(stops[-1] + (1 if attribute.binary else len(attribute.values)))
+        return tuple(slice(start, stop) for start, stop in pairwise(stops))
+
+    @property
+    def signs_size(self) -> int:
+        return self.sign_slices[-1].stop
+
+    def signs(self, code: Tensor) -> Tensor:
+        """A code as signs, [..., code_size] to [..., signs_size]: -1 is absent, +1 present.
+
+        A binary attribute's entry is linear in its fader value v: 2 v - 1. A categorical one has +1 at its value and
+        -1 at the others.
+        """
+        import torch
+
+        parts = [code[..., part] for part in self.slices]
+        kept = [part[..., 1:] if a.binary else part for a, part in zip(self.attributes, parts, strict=True)]
+        return 2 * torch.cat(kept, dim=-1) - 1
+
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """log P of every value of every attribute, [B, code_size], from logits of the same shape."""
         import torch

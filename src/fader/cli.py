@@ -19,7 +19,7 @@ from tyro.constructors import PrimitiveConstructorSpec
 from tyro.extras import SubcommandApp
 
 import fader
-from fader.config import PRESETS, ClassifierConfig, NetworkConfig, configure
+from fader.config import ICGAN_PRESETS, PRESETS, ClassifierConfig, NetworkConfig, configure, configure_icgan
 from fader.datasets.portraits.specification import COUNT, SIZE
 from fader.errors import Interrupted, ProcessLostError, UserError
 from fader.files import is_url
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments == ["--version"]:
             print(f"fader {fader.__version__}")
         else:
-            _app(_preset(arguments)).cli(
+            _app(*_system_and_preset(arguments)).cli(
                 prog="fader",
                 description="Slide the attributes of pictures with a Fader Network. (--version: which fader this is.)",
                 args=arguments,
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _app(preset: str) -> SubcommandApp:
+def _app(system: str, preset: str) -> SubcommandApp:
     prepare = SubcommandApp()
     prepare.command(name="folder")(prepare_folder)
     prepare.command(name="celeba")(prepare_celeba)
@@ -113,7 +113,7 @@ def _app(preset: str) -> SubcommandApp:
     app.command(demo)
     app.command(prepare, name="prepare", help="Make a dataset of pictures and their labels.")
     app.command(classifier)
-    app.command(train_verb(preset))
+    app.command(train_verb(preset) if system == "fader" else icgan_verb(preset))
     app.command(select)
     app.command(evaluate)
     app.command(compare)
@@ -321,6 +321,7 @@ def train_verb(preset: str) -> Callable[..., None]:
     def train(
         dataset: Dataset,
         output: Output,
+        system: Literal["fader", "icgan"] = "fader",
         preset: Literal["paper", "released", "small"] = DEFAULT_PRESET,  # type: ignore[assignment]
         attributes: Attributes = (),
         classifier: Folder = None,
@@ -336,6 +337,7 @@ def train_verb(preset: str) -> Callable[..., None]:
         Args:
             dataset: A dataset that `fader prepare` made, or its URL. The networks take its size and channels.
             output: The run folder: model, samples, checkpoints, metrics.
+            system: A Fader Network, or the paper's baseline: --system icgan --help shows its options.
             preset: The settings to start from: the paper's, its authors' code's, or 64 pixels on a CPU.
             attributes: What to learn to slide.
             classifier: A classifier folder to measure the swaps with; by default one is trained.
@@ -350,6 +352,41 @@ def train_verb(preset: str) -> Callable[..., None]:
         fields = {name: getattr(data, name) for name in OF_DATASET} | network | discriminator | training
         config = configure(preset, **fields)
         train(dataset, output, config, attributes, classifier, init, device)
+
+    return train
+
+
+def icgan_verb(preset: str) -> Callable[..., None]:
+    """The verb `train` of an IcGAN, whose help shows the values of this preset as defaults."""
+    shown = ICGAN_PRESETS[preset]
+
+    def train(
+        dataset: Dataset,
+        output: Output,
+        system: Literal["fader", "icgan"] = "icgan",
+        preset: Literal["paper", "small"] = DEFAULT_PRESET,  # type: ignore[assignment]
+        attributes: Attributes = (),
+        classifier: Folder = None,
+        device: Device = "auto",
+        *,
+        network: Annotated[dict[str, Any], arg(constructor=_options(shown.network))],
+        training: Annotated[dict[str, Any], arg(constructor=_options(shown.training))],
+    ) -> None:
+        """Train an IcGAN, the paper's baseline, or go on with a run that was stopped: give the same command again.
+
+        Args:
+            dataset: A dataset that `fader prepare` made with pictures of 64 pixels, or its URL.
+            output: The run folder: model, samples, checkpoints, metrics.
+            system: A Fader Network or an IcGAN.
+            preset: The settings to start from: those of its authors, or half as wide for a CPU.
+            attributes: What to learn to set.
+            classifier: A classifier folder to check the generator with; by default one is trained.
+        """
+        from fader.datasets.prepared import open_dataset
+        from fader.training.icgan import train_icgan
+
+        fields = {"channels": open_dataset(dataset).channels} | network | training
+        train_icgan(dataset, output, configure_icgan(preset, **fields), attributes, classifier, device)
 
     return train
 
@@ -562,12 +599,14 @@ def _options(part: Any) -> Any:
     return TypedDict(type(part).__name__, fields, total=False)  # type: ignore[operator]
 
 
-def _preset(arguments: Sequence[str]) -> str:
-    """The preset that is named on the command line, found before the rest is parsed."""
+def _system_and_preset(arguments: Sequence[str]) -> tuple[str, str]:
+    """The system and its preset that are named on the command line, found before the rest is parsed."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--system", nargs="?")
     parser.add_argument("--preset", nargs="?")
-    given: str | None = parser.parse_known_args(arguments)[0].preset
-    return given if given in PRESETS else DEFAULT_PRESET
+    given = parser.parse_known_args(arguments)[0]
+    system, presets = ("icgan", ICGAN_PRESETS) if given.system == "icgan" else ("fader", PRESETS)
+    return system, given.preset if given.preset in presets else DEFAULT_PRESET
 
 
 def _to_show(pictures: Sequence[Path], dataset: Path | str | None, split: str, count: int) -> Any:

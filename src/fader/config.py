@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from fader.errors import UserError
 
@@ -237,6 +237,7 @@ class TrainingConfig:
 class Config:
     """Everything that decides what a run computes."""
 
+    system: ClassVar[str] = "fader"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -255,7 +256,108 @@ class Config:
         )
 
 
+@dataclass(frozen=True)
+class IcganNetworkConfig:
+    """The IcGAN's generator, discriminator and two encoders."""
+
+    size: int = 64
+    """Side of the pictures in pixels: 64, and no other."""
+    channels: int = 3
+    """3 for colour, 1 for grey."""
+    width: int = 64
+    """Feature maps beside the picture, in generator and discriminator; it scales all four networks."""
+    noise: int = 100
+    """Numbers of z, which stands for what the attributes do not say."""
+
+    def __post_init__(self) -> None:
+        _require(self.size == 64, f"size is {self.size}; an IcGAN is for pictures of 64 pixels.")
+        _require(self.channels in (1, 3), f"channels is {self.channels}; it has to be 1 (grey) or 3 (colour).")
+        _require(
+            2 <= self.width <= 4096 and self.width % 2 == 0,
+            f"width is {self.width}; it has to be an even number from 2 to 4096.",
+        )
+        _require(1 <= self.noise <= 65_536, f"noise is {self.noise}; it has to be from 1 to 65536.")
+
+
+@dataclass(frozen=True)
+class IcganTrainingConfig:
+    """The IcGAN's four stages: conditional GAN, BatchNorm refresh, generated pictures, two encoders."""
+
+    epochs: int = 25
+    """How often the GAN sees each training picture."""
+    batch_size: int = 64
+    """Pictures of an update, in every stage."""
+    learning_rate: float = 2e-4
+    """Of Adam, for generator and discriminator."""
+    beta1: float = 0.5
+    """Of Adam, for generator and discriminator: decay of the mean of the gradients."""
+    refresh_passes: int = 100
+    """Batches that the generator's BatchNorm statistics are taken from, once it is trained."""
+    refresh_batch: int = 256
+    """Pictures of such a batch."""
+    encoder_epochs: int = 15
+    """How often each encoder sees each of its pictures."""
+    encoder_learning_rate: float = 1e-4
+    """Of Adam, for the encoders."""
+    encoder_beta1: float = 0.1
+    """Of Adam, for the encoders."""
+    held_out: float = 0.34
+    """Share of an encoder's pictures that it does not learn from: its best epoch on these is kept."""
+    flip: bool = True
+    """Flip training pictures horizontally with probability 0.5."""
+    seed: int = 0
+    """Decides the first weights, the order of the pictures, flips, and every z."""
+
+    def __post_init__(self) -> None:
+        _require(self.epochs >= 1 and self.encoder_epochs >= 1, "epochs and encoder_epochs have to be at least 1.")
+        _require(self.batch_size >= 2, f"batch_size is {self.batch_size}; batch normalisation needs at least 2.")
+        _require(
+            self.learning_rate > 0 and self.encoder_learning_rate > 0,
+            "learning_rate and encoder_learning_rate have to be above 0.",
+        )
+        _require(0 <= self.beta1 < 1 and 0 <= self.encoder_beta1 < 1, "beta1 and encoder_beta1 have to be in [0, 1).")
+        _require(
+            self.refresh_passes >= 1 and self.refresh_batch >= 2,
+            "refresh_passes has to be at least 1 and refresh_batch at least 2.",
+        )
+        _require(0 < self.held_out < 1, f"held_out is {self.held_out}; it is a share, above 0 and below 1.")
+        _require(self.seed >= 0, f"seed is {self.seed}; it has to be 0 or more.")
+
+
+@dataclass(frozen=True)
+class IcganConfig:
+    """Everything that decides what the run of an IcGAN computes."""
+
+    system: ClassVar[str] = "icgan"
+    network: IcganNetworkConfig = field(default_factory=IcganNetworkConfig)
+    training: IcganTrainingConfig = field(default_factory=IcganTrainingConfig)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> IcganConfig:
+        """The configuration that `to_json` wrote. Raises UserError on unknown fields, wrong types and wrong values."""
+        _require(isinstance(data, dict), "The configuration is damaged: it is not an object of named fields.")
+        return cls(
+            network=from_json(IcganNetworkConfig, data.get("network")),
+            training=from_json(IcganTrainingConfig, data.get("training")),
+        )
+
+
+AnyConfig: TypeAlias = Config | IcganConfig
+
+
+def read_config(system: Any, data: Any) -> AnyConfig:
+    """The configuration of a system ("fader", "icgan") from JSON. Raises UserError where it is damaged or unknown."""
+    for kind in (Config, IcganConfig):
+        if system == kind.system:
+            return kind.from_json(data)
+    raise UserError(f"There is no system {system!r}; it may be of a newer version.")
+
+
 T = TypeVar("T")
+Settings = TypeVar("Settings", Config, IcganConfig)
 
 
 def from_json(kind: type[T], data: Any) -> T:
@@ -304,6 +406,12 @@ PRESETS = {
     ),
 }
 
+ICGAN_PRESETS = {
+    "paper": IcganConfig(),
+    # For CPUs: a quarter of the work.
+    "small": IcganConfig(network=IcganNetworkConfig(width=32)),
+}
+
 
 def configure(preset: str, **fields: Any) -> Config:
     """A preset with fields replaced, whichever part they belong to: configure("small", steps=100, layers=4).
@@ -317,10 +425,21 @@ def configure(preset: str, **fields: Any) -> Config:
     network = PRESETS[preset].network
     if "size" in fields and "layers" not in fields:
         fields["layers"] = max(1, network.layers + fields["size"].bit_length() - network.size.bit_length())
-    parts = {}
-    for part in dataclasses.fields(Config):
-        of_preset = getattr(PRESETS[preset], part.name)
-        given = {f.name: fields.pop(f.name) for f in dataclasses.fields(of_preset) if f.name in fields}
-        parts[part.name] = dataclasses.replace(of_preset, **given)
+    return _replaced(PRESETS[preset], fields)
+
+
+def configure_icgan(preset: str, **fields: Any) -> IcganConfig:
+    """An IcGAN's preset with fields replaced, as `configure` does it. Raises UserError as that does."""
+    _require(preset in ICGAN_PRESETS, f"An IcGAN has no preset {preset!r}; there are {', '.join(ICGAN_PRESETS)}.")
+    return _replaced(ICGAN_PRESETS[preset], fields)
+
+
+def _replaced(config: Settings, fields: dict[str, Any]) -> Settings:
+    """A configuration with these fields of its parts replaced. Raises UserError on one that no part has."""
+    fields, parts = dict(fields), {}
+    for part in dataclasses.fields(config):
+        of_config = getattr(config, part.name)
+        given = {f.name: fields.pop(f.name) for f in dataclasses.fields(of_config) if f.name in fields}
+        parts[part.name] = dataclasses.replace(of_config, **given)
     _require(not fields, f"The configuration has no field {', '.join(fields)}.")
-    return Config(**parts)
+    return dataclasses.replace(config, **parts)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fader.attributes import Attribute, Schema
 from fader.errors import UserError
-from fader.model import Faces
+from fader.model import Faces, Model
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,14 @@ def to_swap(schema: Schema, attributes: Sequence[str] = (), together: bool = Fal
     return names
 
 
-def swaps(schema: Schema, labels: Tensor, names: Sequence[str], together: bool = False) -> list[Edit]:
-    """Each of these attributes swapped by itself, for faces with the labels [N, n].
+def swaps(model: Model, labels: Tensor, names: Sequence[str], together: bool = False) -> list[Edit]:
+    """Each of these attributes swapped by itself by a model, for faces with the labels [N, n].
 
     A binary attribute makes one edit, one of more values an edit for each of them. With `together` there is one more,
     in which all of the attributes are swapped at once, one of more values to its next (cyclically).
     """
-    edits = [edit for name in names for edit in _swapped(schema, labels, schema.attributes[schema.index(name)])]
+    schema = model.schema
+    edits = [edit for name in names for edit in _swapped(model, labels, schema.attributes[schema.index(name)])]
     if together:
         for name in names:
             labels = schema.flipped(labels, name)
@@ -50,7 +51,7 @@ def swaps(schema: Schema, labels: Tensor, names: Sequence[str], together: bool =
 
 def decode_rows(faces: Faces, edits: Sequence[Edit]) -> list[list[np.ndarray]]:
     """A row a face: the picture, its reconstruction, then each edit; uint8, S x S x C."""
-    values = torch.stack([faces.labels.float(), *(edit.values.float() for edit in edits)], dim=1)
+    values = torch.stack([faces.own_values, *(edit.values.float() for edit in edits)], dim=1)
     return [[original, *decoded] for original, decoded in zip(faces.arrays, faces.decode(values), strict=True)]
 
 
@@ -59,13 +60,13 @@ def row_titles(edits: Sequence[Edit]) -> list[str]:
     return ["original", "reconstruction", *(edit.title for edit in edits)]
 
 
-def _swapped(schema: Schema, labels: Tensor, attribute: Attribute) -> list[Edit]:
-    name = attribute.name
+def _swapped(model: Model, labels: Tensor, attribute: Attribute) -> list[Edit]:
+    name, k = attribute.name, model.schema.index(attribute.name)
     if attribute.binary:
-        return [Edit(name, (name,), schema.flipped(labels, name))]
+        return [Edit(name, (name,), model.settle(model.schema.flipped(labels, name), [k]))]
     edits = []
     for label, value in enumerate(attribute.values):
         values = labels.clone()
-        values[:, schema.index(name)] = label
+        values[:, k] = label
         edits.append(Edit(f"{name} {value}", (name,), values))
     return edits

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fader.attributes import BINARY, Attribute, Schema
-from fader.config import Config
+from fader.config import AnyConfig, Config
 from fader.datasets.prepared import SPLITS, Location, PreparedDataset, open_dataset
 from fader.errors import UserError, printable
 from fader.files import is_url
@@ -85,8 +85,13 @@ def _run(path: Path) -> Lines:
         ("dataset", run.dataset["path"]),
         ("attributes", _attributes(run.schema)),
         *_settings(run.config),
-        ("progress", f"step {done:,} of {run.config.training.steps:,}, {len(evaluations)} epoch(s) evaluated"),
+        ("progress", f"step {done:,}{_of_steps(run.config)}, {len(evaluations)} epoch(s) evaluated"),
     ]
+    for one in read_records(run.metrics, "epoch"):
+        known = ("kind", "step", "stage", "epoch", "seconds")
+        found = _pairs({name: value for name, value in one.items() if name not in known})
+        where = f"step {one['step']:,}, {one['seconds'] / 60:.0f} min"
+        lines.append((f"{one['stage']} epoch {one['epoch']}", f"{where}, {found}"))
     for one in evaluations:
         found = f"MSE {one['mse']:.4f}, swap accuracy {_percentages(one['accuracy'])}"
         lines.append((f"epoch {one['epoch']}", f"step {one['step']:,}, {one['seconds'] / 60:.0f} min, {found}"))
@@ -133,8 +138,12 @@ def _classifier(path: Path) -> Lines:
     ]
 
 
-def _settings(config: Config) -> Lines:
-    return [(name, _pairs(fields)) for name, fields in config.to_json().items()]
+def _settings(config: AnyConfig) -> Lines:
+    return [("system", config.system), *((name, _pairs(fields)) for name, fields in config.to_json().items())]
+
+
+def _of_steps(config: AnyConfig) -> str:
+    return f" of {config.training.steps:,}" if isinstance(config, Config) else ""
 
 
 def _attributes(schema: Schema) -> str:

@@ -23,18 +23,27 @@ from torch import Tensor, nn
 
 from fader import markdown
 from fader.attributes import Schema
-from fader.config import ClassifierConfig, Config, from_json
+from fader.config import AnyConfig, ClassifierConfig, IcganConfig, from_json, read_config
 from fader.devices import find_device
 from fader.errors import UserError
 from fader.files import new_folder, read_json, write_json, write_text
 from fader.images import Framing, from_pixels, open_picture, to_array, to_picture, to_pixels
 from fader.networks.autoencoder import AutoEncoder, Latent
 from fader.networks.classifier import make_classifier
+from fader.networks.icgan import AttributeReader, IcGAN
 from fader.networks.weights import load_weights, save_weights
 
 FORMAT, VERSION = "fader-model", 1
 CONFIG, WEIGHTS, CLASSIFIER_WEIGHTS = "config.json", "model.safetensors", "classifier.safetensors"
 MOST = 1000  # A fader's end lies closer to 0 than this.
+TITLES = {
+    "fader": (
+        "Fader Network",
+        "*Fader Networks: Manipulating Images by Sliding Attributes*\n(Lample et al., 2017)",
+    ),
+    "icgan": ("IcGAN", "*Invertible Conditional GANs for image editing*\n(Perarnau et al., 2016)"),
+}
+"""Of a model card: what the system is called, and the paper that it is of."""
 PIXELS_AT_ONCE = 2**21  # Of a batch: 32 pictures of 256 pixels, 512 of 64, so that memory stays bounded.
 
 Picture: TypeAlias = str | PathLike[str] | BinaryIO | Image.Image | np.ndarray | Tensor
@@ -52,16 +61,17 @@ OneOrMany: TypeAlias = Any
 
 @dataclass(eq=False, repr=False)
 class Model:
-    """A trained Fader Network, with what it takes to use it on anyone's pictures."""
+    """A trained Fader Network (or an IcGAN, which is used alike), with what it takes to use it on anyone's pictures."""
 
-    network: AutoEncoder
+    network: AutoEncoder | IcGAN
     schema: Schema
-    config: Config
+    config: AnyConfig
     framing: Framing = field(default_factory=Framing)
     """How pictures are cut, as those were that it was trained on."""
     classifier: nn.Module | None = None
-    """Estimates the labels of pictures that come without: pixels to logits [B, code_size]."""
+    """Estimates the labels of pictures that come without: pixels to logits [B, code_size]. An IcGAN's is its E_y."""
     classifier_config: ClassifierConfig | None = None
+    """Of a classifier that is a network of its own."""
     dataset: dict[str, Any] = field(default_factory=dict)
     """What it was trained on: name, fingerprint, ..."""
     selection: dict[str, Any] = field(default_factory=dict)
@@ -158,6 +168,18 @@ class Model:
         """Pixels [B, C, S, S] in [-1, 1] from a latent and labels or fader values [B, n]."""
         return self.network.decoder(latent, self.schema.code(values.to(self.device)))
 
+    @torch.inference_mode()
+    def own_values(self, latent: Latent, labels: Tensor) -> Tensor:
+        """The values [B, n] to reconstruct pictures with: their labels [B, n], or an IcGAN's own estimate as it is."""
+        return self.network.own_values(latent, labels)
+
+    def settle(self, values: Tensor, wanted: Iterable[int]) -> Tensor:
+        """Values [..., n] of an edit that sets the attributes at the positions `wanted`, with what goes along with it.
+
+        A Fader Network leaves all others as they are; for an IcGAN see `IcGAN.settle`.
+        """
+        return self.network.settle(values, wanted) if isinstance(self.network, IcGAN) else values
+
     def latent_features(self, latent: Latent) -> Tensor:
         """What the latent discriminator reads of a latent, flattened: [B, F]. A probe for attributes reads the same."""
         return latent[-1].flatten(1)
@@ -243,7 +265,12 @@ class Faces:
 
     def reconstruction(self) -> OneOrMany:
         """The picture decoded with its own values, a PIL image."""
-        return self.edit()
+        return self._each(to_picture(array) for array in self.decode(self.own_values[:, None])[:, 0])
+
+    @property
+    def own_values(self) -> Tensor:
+        """The values that a reconstruction decodes: [N, n]."""
+        return self.model.own_values(self.latent, self.labels).float().cpu()
 
     def edit(self, changes: Mapping[str, Value] | None = None, /, **values: Value) -> OneOrMany:
         """The picture with attributes changed, a PIL image; what is not named stays as it is.
@@ -260,7 +287,7 @@ class Faces:
         for name, given in changes.items():
             k = self.model.schema.index(name)
             values[:, k] = self.model.schema.attributes[k].value(given)
-        return values
+        return self.model.settle(values, map(self.model.schema.index, changes))
 
     def sweep(self, name: str, start: float, stop: float, steps: int = 10) -> OneOrMany:
         """The picture at `steps` evenly spaced values of one attribute, both ends included: a list of PIL images.
@@ -279,7 +306,7 @@ class Faces:
         values = self.labels.float()[:, None].repeat(1, steps, 1)
         slid = np.linspace(attribute.value(start), attribute.value(stop), steps)
         values[:, :, k] = torch.tensor([attribute.value(value) for value in slid])
-        return values
+        return self.model.settle(values, [k])
 
     def decode(self, values: Tensor) -> np.ndarray:
         """Every picture with each of its K vectors of labels or fader values: [N, K, n] to uint8, N x K x S x S x C."""
@@ -315,7 +342,7 @@ def load(path: str | PathLike[str], device: str = "auto") -> Model:
             f" ({VERSION}); if it is newer, upgrade with pip install --upgrade fader-networks."
         )
     try:
-        config = Config.from_json(data.get("config"))
+        config = read_config(data.get("system", "fader"), data.get("config"))
         schema = Schema.from_json(data.get("attributes"))
         framing = Framing.from_json(data.get("framing"))
         given = data.get("classifier")
@@ -327,8 +354,8 @@ def load(path: str | PathLike[str], device: str = "auto") -> Model:
     except UserError as error:
         raise UserError(f"{folder / CONFIG}: {error}") from None
     where = find_device(device)
-    network = load_weights(lambda: AutoEncoder(config.network, schema.code_size), folder / WEIGHTS, where)
-    classifier = None
+    network = load_weights(lambda: make_network(config, schema), folder / WEIGHTS, where)
+    classifier = attribute_reader(network)
     if classifier_config is not None:
         size, channels, chosen = config.network.size, config.network.channels, classifier_config
         classifier = load_weights(
@@ -339,6 +366,18 @@ def load(path: str | PathLike[str], device: str = "auto") -> Model:
     )
 
 
+def make_network(config: AnyConfig, schema: Schema) -> AutoEncoder | IcGAN:
+    """The networks that a configuration describes, with random weights."""
+    if isinstance(config, IcganConfig):
+        return IcGAN(config.network, schema)
+    return AutoEncoder(config.network, schema.code_size)
+
+
+def attribute_reader(network: AutoEncoder | IcGAN) -> nn.Module | None:
+    """The classifier that a network brings along: an IcGAN's E_y."""
+    return AttributeReader(network.encoder.attributes, network.schema) if isinstance(network, IcGAN) else None
+
+
 def save_model(model: Model, folder: Path, half: bool = False, overwrite: bool = False) -> None:
     """Write a model folder, whole or not at all: weights (float16 with `half`), configuration and model card.
 
@@ -346,13 +385,14 @@ def save_model(model: Model, folder: Path, half: bool = False, overwrite: bool =
     """
     with new_folder(folder, overwrite, WEIGHTS) as temporary:
         save_weights(model.network, temporary / WEIGHTS, half)
-        if model.classifier is not None:
+        if model.classifier is not None and model.classifier_config is not None:
             save_weights(model.classifier, temporary / CLASSIFIER_WEIGHTS, half)
         write_json(
             temporary / CONFIG,
             {
                 "format": FORMAT,
                 "version": VERSION,
+                "system": model.config.system,
                 "config": model.config.to_json(),
                 "attributes": model.schema.to_json(),
                 "framing": model.framing.to_json(),
@@ -375,11 +415,11 @@ def model_card(model: Model) -> str:
     """The README.md of a model folder: what the model is, how to use it, and what it came from."""
     names = model.schema.names
     pictures = f"{'colour' if model.channels == 3 else 'grey'} pictures, seen at {model.size} x {model.size} pixels"
-    return f"""# Fader Network: {markdown.escape(", ".join(names))}
+    title, origin = TITLES[model.config.system]
+    return f"""# {title}: {markdown.escape(", ".join(names))}
 
 Changes attributes of {pictures}, each by a fader: 0 is absent, 1 is present, values beyond exaggerate.
-Made with fader (`pip install fader-networks`), after *Fader Networks: Manipulating Images by Sliding Attributes*
-(Lample et al., 2017).
+Made with fader (`pip install fader-networks`), after {origin}.
 
 ## Use
 

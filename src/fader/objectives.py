@@ -47,15 +47,36 @@ def classification(logits: Tensor, labels: Tensor, schema: Schema) -> tuple[Tens
 
 def patch_discrimination(real: Tensor, decoded: Tensor) -> tuple[Tensor, Numbers]:
     """PatchGAN's discriminator: pictures are real, decodings are not, patch by patch, with smoothed targets."""
-    loss = 0.5 * (_patches(real, 1 - LABEL_SMOOTHING) + _patches(decoded, LABEL_SMOOTHING))
+    loss = 0.5 * (_against(real, 1 - LABEL_SMOOTHING) + _against(decoded, LABEL_SMOOTHING))
     return loss, {"patch_discriminator": loss.detach()}
 
 
 def patch_realism(decoded: Tensor) -> tuple[Tensor, Numbers]:
     """PatchGAN's other player: decodings should pass as real."""
-    loss = _patches(decoded, 1.0)
+    loss = _against(decoded, 1.0)
     return loss, {"patch_realism": loss.detach()}
 
 
-def _patches(logits: Tensor, target: float) -> Tensor:
+def conditional_discrimination(real: Tensor, wrong: Tensor, fake: Tensor) -> tuple[Tensor, Numbers]:
+    """What an IcGAN's discriminator learns from logits: pictures with their labels are right; pictures with the labels
+    of others, and generated ones, are not, and weigh half each."""
+    of_real, of_wrong, of_fake = _against(real, 1.0), _against(wrong, 0.0), _against(fake, 0.0)
+    loss = of_real + 0.5 * of_wrong + 0.5 * of_fake
+    return loss, {"real": of_real.detach(), "wrong": of_wrong.detach(), "fake": of_fake.detach()}
+
+
+def generation(fake: Tensor) -> tuple[Tensor, Numbers]:
+    """What an IcGAN's generator learns from the discriminator's logits: its pictures should pass as right."""
+    loss = _against(fake, 1.0)
+    return loss, {"generator": loss.detach()}
+
+
+def regression(estimate: Tensor, target: Tensor) -> tuple[Tensor, Numbers]:
+    """What an IcGAN's encoders learn: squared error, as the mean over numbers and batch."""
+    loss = F.mse_loss(estimate, target)
+    return loss, {"squared_error": loss.detach()}
+
+
+def _against(logits: Tensor, target: float) -> Tensor:
+    """Binary cross-entropy of logits, each against the same target."""
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))

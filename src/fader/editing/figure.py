@@ -66,7 +66,7 @@ def swap(
     schema = loaded.schema
     swapped = to_swap(schema, attributes, together)
     names, faces = _encode(loaded, pictures if isinstance(pictures, Selection) else files)
-    edits = swaps(schema, faces.labels, swapped, together)
+    edits = swaps(loaded, faces.labels, swapped, together)
     rows = _rows(faces, edits)
     singles = _singles(separate, names, schema, edits, rows)
     _refuse(list(singles), files, overwrite)

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fader.attributes import Schema
 from fader.datasets.pictures import PictureFiles, is_picture
 from fader.editing.manifest import Manifest, Record, open_output, read_done
 from fader.editing.names import distinct, safe
@@ -83,7 +82,7 @@ def edit_folder(
         loaded = load(model, device)
         if loaded.classifier is None:
             raise UserError(f"{model}: this model has no classifier to estimate what a picture shows.")
-        request = _request(loaded.schema, values or {}, attributes, together)
+        request = _request(loaded, values or {}, attributes, together)
         open_output(output, loaded.fingerprint, request.to_json(), overwrite)
         editor = _Editor(loaded, files, output, request, _stems(names), read_done(output))
         return _run(editor, names[number::count], number, workers or max(1, processors() // count), strict)
@@ -106,7 +105,7 @@ class _Request:
         """The values to decode faces with: [N, K, n]."""
         if self.values:
             return faces.changed(self.values)[:, None]
-        edits = swaps(faces.model.schema, faces.labels, self.swapped, self.together)
+        edits = swaps(faces.model, faces.labels, self.swapped, self.together)
         return torch.stack([edit.values for edit in edits], dim=1)
 
 
@@ -243,15 +242,16 @@ def _report(output: Path, number: int, edited: int, before: int, left_out: Seque
     return "\n".join(lines)
 
 
-def _request(schema: Schema, values: Mapping[str, Value], attributes: Sequence[str], together: bool) -> _Request:
+def _request(model: Model, values: Mapping[str, Value], attributes: Sequence[str], together: bool) -> _Request:
     """Raises UserError if there is no such attribute or value."""
+    schema = model.schema
     if values:
         if attributes or together:
             raise UserError("Attributes are either set to values or swapped; leave out the one or the other.")
         numbers = {name: schema.attributes[schema.index(name)].value(value) for name, value in values.items()}
         return _Request(numbers, (), False, ("",))
     names = to_swap(schema, attributes, together)
-    titles = [edit.title for edit in swaps(schema, torch.zeros(1, len(schema), dtype=torch.int64), names, together)]
+    titles = [edit.title for edit in swaps(model, torch.zeros(1, len(schema), dtype=torch.int64), names, together)]
     # Without a dot, so that where an ending begins, and so whose it is, is never in doubt.
     endings = distinct(safe(title).replace(".", "_") for title in titles)
     return _Request({}, names, together, tuple(f".{ending}" for ending in endings))

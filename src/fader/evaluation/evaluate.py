@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import fader
+from fader.config import Config
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
 from fader.errors import UserError
 from fader.evaluation.bootstrap import Figures
@@ -73,7 +74,9 @@ def evaluate(
     report = build_report(system.figures, {**meta, **meta_of(system.measurements, system.background, model.schema)})
     step = model.selection.get("step")
     step = step if isinstance(step, int) else None
-    report["diagnosis"] = diagnose(report, model.schema, model.config.training, step)
+    # Causes and settings are those of a Fader Network.
+    fader_config = model.config if isinstance(model.config, Config) else None
+    report["diagnosis"] = diagnose(report, model.schema, fader_config.training, step) if fader_config else None
     shown = view(data, model.framing, model.size)
     with new_folder(output, overwrite, REPORT) as folder:
         write_json(folder / REPORT, report)

@@ -128,5 +128,6 @@ def _decode(
     model: EditingModel, dataset: PreparedDataset, indices: np.ndarray, swap: Swap | None, device: torch.device
 ) -> np.ndarray:
     labels = dataset.labels[indices][:, dataset.columns(model.schema)]
+    latent = model.encode_pixels(to_pixels(dataset.images[indices], device))
     values = torch.from_numpy(labels if swap is None else swapped(labels, swap, model.schema)).to(device)
-    return from_pixels(model.decode_pixels(model.encode_pixels(to_pixels(dataset.images[indices], device)), values))
+    return from_pixels(model.decode_pixels(latent, model.own_values(latent, values) if swap is None else values))

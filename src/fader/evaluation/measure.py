@@ -196,7 +196,8 @@ def measure(
             labels = dataset.labels[batch][:, columns]
             pixels = to_pixels(images, device)
             latent = model.encode_pixels(pixels)
-            reconstruction = model.decode_pixels(latent, torch.from_numpy(labels).to(device))
+            own_values = model.own_values(latent, torch.from_numpy(labels).to(device))
+            reconstruction = model.decode_pixels(latent, own_values)
             png = to_pixels(from_pixels(reconstruction), device)
             features = model.latent_features(latent)
             truly_seen = eye.labels(pixels if shown is dataset else to_pixels(shown.images[batch], device))

@@ -88,10 +88,11 @@ def _made(
         for batch in split_batches(indices, model.size):
             latent = model.encode_pixels(to_pixels(seen.images[batch], device))
             labels = seen.labels[batch][:, columns]
-            asked = {RECONSTRUCTION: labels}
-            asked |= {name: swapped(labels, (k, 1), schema) for k, name in enumerate(schema.names)}
+            asked = {RECONSTRUCTION: model.own_values(latent, torch.from_numpy(labels).to(device))}
+            for k, name in enumerate(schema.names):
+                asked[name] = torch.from_numpy(swapped(labels, (k, 1), schema)).to(device)
             for kind, values in asked.items():
-                decoded = model.decode_pixels(latent, torch.from_numpy(values).to(device))
+                decoded = model.decode_pixels(latent, values)
                 kinds.setdefault(kind, []).append(from_pixels(eye.shown(decoded)))
             bar.advance(len(batch))
     return {kind: np.concatenate(parts) for kind, parts in kinds.items()}

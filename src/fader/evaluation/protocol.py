@@ -40,6 +40,10 @@ class EditingModel(Protocol):
         """Pixels [B, C, S, S] in [-1, 1] from a latent and labels or fader values [B, n]."""
         ...
 
+    def own_values(self, latent: Any, labels: Tensor) -> Tensor:
+        """The values [B, n] that pictures with these labels [B, n] are reconstructed with."""
+        ...
+
     def latent_features(self, latent: Any) -> Tensor:
         """What a probe reads of a latent, [B, F]: what should tell nothing of the attributes."""
         ...

@@ -79,12 +79,14 @@ def to_markdown(report: dict[str, Any]) -> str:
     """The report of one system as report.md, which shows the figures beside it."""
     meta = report["meta"]
     diagnosis = [f"- {markdown.escape(sentence)}\n" for sentence in _sentences(report)]
+    diagnosed = report["diagnosis"] is not None
+    nothing = "Every fader does what it should." if diagnosed else "Only a Fader Network has a diagnosis."
     return f"""# Evaluation
 
 {headline(report)}
 
 {markdown.table(list(COLUMNS), _rows(report))}
-{"".join(diagnosis) or "Every fader does what it should."}
+{"".join(diagnosis) or nothing}
 
 Model {markdown.escape(meta["model"]["path"])}, dataset {markdown.escape(meta["dataset"]["path"])}, judge of the
 {meta["judge"]["architecture"]} architecture (seed {meta["judge"]["seed"]}). What the numbers mean, and what they do
@@ -200,7 +202,7 @@ def _rows(report: dict[str, Any]) -> list[list[str]]:
 
 
 def _sentences(report: dict[str, Any]) -> Iterator[str]:
-    for name, causes in report["diagnosis"].items():
+    for name, causes in (report["diagnosis"] or {}).items():
         for cause in causes:
             yield f"{name}: {cause['finding']}. Try: {cause['setting']}."
 

@@ -142,3 +142,7 @@ class AutoEncoder(nn.Module):
 
     def forward(self, pixels: Tensor, code: Tensor) -> Tensor:
         return self.decoder(self.encoder(pixels), code)
+
+    def own_values(self, latent: Latent, labels: Tensor) -> Tensor:
+        """The values [B, n] that pictures with these labels [B, n] are reconstructed with."""
+        return labels

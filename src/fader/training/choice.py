@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fader import figures
+from fader.config import IcganConfig
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
 from fader.errors import UserError
 from fader.files import is_url, refuse_existing
@@ -14,7 +15,7 @@ from fader.images import save_picture
 from fader.networks.autoencoder import AutoEncoder
 from fader.networks.weights import load_weights
 from fader.training.records import read_records
-from fader.training.run import Run, open_run
+from fader.training.run import AnyRun, Run, open_run
 from fader.training.selection import Evaluation, best, front, swap_rows, write_model
 
 
@@ -30,7 +31,7 @@ def show_candidates(
         count: How many training pictures to show.
         overwrite: Whether `output` may be there already.
     """
-    run = open_run(folder)
+    run = _fader_run(folder)
     candidates = _candidates(run)
     if output is not None:
         refuse_existing(output, overwrite)
@@ -52,7 +53,7 @@ def show_candidates(
 
 def choose(folder: Path, epoch: int, dataset: Location | None = None) -> str:
     """Make the candidate of this epoch the run's model. Raises UserError if it is none."""
-    run = open_run(folder)
+    run = _fader_run(folder)
     candidates = _candidates(run)
     chosen = [one for one in candidates if one["epoch"] == epoch]
     if not chosen:
@@ -80,7 +81,7 @@ def candidate_network(run: Run, epoch: int) -> AutoEncoder:
     return load_weights(lambda: AutoEncoder(run.config.network, run.schema.code_size), run.candidate(epoch))
 
 
-def open_run_dataset(run: Run, dataset: Location | None = None) -> PreparedDataset:
+def open_run_dataset(run: AnyRun, dataset: Location | None = None) -> PreparedDataset:
     """The dataset of a run, from where it was or from where it is now. Raises UserError if it is another one."""
     location = dataset or str(run.dataset["path"])
     if not is_url(location) and not Path(location).exists():
@@ -89,6 +90,15 @@ def open_run_dataset(run: Run, dataset: Location | None = None) -> PreparedDatas
     if data.fingerprint != run.dataset["fingerprint"]:
         raise UserError(f"{location}: this is not the dataset that {run.folder} was trained on.")
     return data
+
+
+def _fader_run(folder: Path) -> Run:
+    run = open_run(folder)
+    if isinstance(run.config, IcganConfig):
+        raise UserError(
+            f"{folder}: the run of an IcGAN has no candidates to choose from; its encoders' best epochs are kept."
+        )
+    return Run(run.folder, run.config, run.schema, run.dataset, run.init)
 
 
 def _candidates(run: Run) -> list[Evaluation]:

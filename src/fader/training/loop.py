@@ -330,6 +330,6 @@ def _sampler(data: PreparedDataset, schema: Schema, config: TrainingConfig) -> t
 
 def _start_from(run: Run, network: AutoEncoder) -> None:
     source = processes.first(lambda: load(Path(str(run.init)), device="cpu"))
-    if source.config.network != run.config.network:
+    if not isinstance(source.network, AutoEncoder) or source.config.network != run.config.network:
         raise UserError(f"{run.init}: its network has other settings than this run's; give it the same to start from.")
     transfer(source.network, source.schema, network, run.schema)

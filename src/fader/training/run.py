@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from fader.attributes import Schema
-from fader.config import Config
+from fader.config import AnyConfig, Config, IcganConfig, Settings, read_config
 from fader.datasets.prepared import PreparedDataset
 from fader.errors import UserError
 from fader.files import read_json, write_json
 
 FORMAT, VERSION = "fader-run", 1
 
+Settings_co = TypeVar("Settings_co", bound=AnyConfig, covariant=True)
+
 
 @dataclass(frozen=True)
-class Run:
+class RunOf(Generic[Settings_co]):
     """A run folder and what `run.json` in it says."""
 
     folder: Path
-    config: Config
+    config: Settings_co
     schema: Schema
     dataset: dict[str, Any]
     init: str | None
@@ -44,6 +46,10 @@ class Run:
     def candidate(self, epoch: int) -> Path:
         return self.folder / "candidates" / f"epoch-{epoch:04d}.safetensors"
 
+    def part(self, name: str) -> Path:
+        """The weights of one of the networks that an IcGAN is put together of."""
+        return self.folder / "networks" / f"{name}.safetensors"
+
     def sample(self, epoch: int) -> Path:
         return self.folder / "samples" / f"epoch-{epoch:04d}.png"
 
@@ -51,6 +57,7 @@ class Run:
         return {
             "format": FORMAT,
             "version": VERSION,
+            "system": self.config.system,
             "config": self.config.to_json(),
             "attributes": self.schema.to_json(),
             "dataset": self.dataset,
@@ -58,7 +65,12 @@ class Run:
         }
 
 
-def open_run(folder: Path) -> Run:
+Run: TypeAlias = RunOf[Config]
+IcganRun: TypeAlias = RunOf[IcganConfig]
+AnyRun: TypeAlias = RunOf[AnyConfig]
+
+
+def open_run(folder: Path) -> AnyRun:
     """The run in a folder. Raises UserError if there is none or it is of a newer version."""
     if not (folder / "run.json").is_file():
         raise UserError(f"{folder}: there is no training run (no run.json); name a folder that `fader train` wrote.")
@@ -68,9 +80,9 @@ def open_run(folder: Path) -> Run:
     if data.get("version") != VERSION:
         raise UserError(f"{folder / 'run.json'}: version {data.get('version')} is newer than this fader; upgrade it.")
     try:
-        return Run(
+        return RunOf(
             folder=folder,
-            config=Config.from_json(data["config"]),
+            config=read_config(data.get("system", "fader"), data["config"]),
             schema=Schema.from_json(data["attributes"]),
             dataset=dict(data["dataset"]),
             init=data["init"],
@@ -82,14 +94,14 @@ def open_run(folder: Path) -> Run:
 
 
 def create_or_continue(
-    folder: Path, config: Config, schema: Schema, dataset: PreparedDataset, init: Path | None
-) -> Run:
+    folder: Path, config: Settings, schema: Schema, dataset: PreparedDataset, init: Path | None = None
+) -> RunOf[Settings]:
     """The run to work on: a new one in a new folder, or the one there if it has the same settings.
 
     Raises UserError, listing the differences, if the folder holds a run with other settings, or something else.
     """
     about = {"path": dataset.store.location, "name": dataset.store.name, "fingerprint": dataset.fingerprint}
-    run = Run(folder, config, schema, about, str(init.absolute()) if init else None)
+    run = RunOf(folder, config, schema, about, str(init.absolute()) if init else None)
     if (folder / "run.json").exists():
         there = open_run(folder)
         differences = _differences(there, run)
@@ -108,13 +120,13 @@ def create_or_continue(
     return run
 
 
-def _differences(there: Run, here: Run) -> list[str]:
+def _differences(there: AnyRun, here: AnyRun) -> list[str]:
     old, new = _settings(there), _settings(here)
     return [f"{name} is {old.get(name)} there, {value} here" for name, value in new.items() if old.get(name) != value]
 
 
-def _settings(run: Run) -> dict[str, Any]:
-    settings: dict[str, Any] = {}
+def _settings(run: AnyRun) -> dict[str, Any]:
+    settings: dict[str, Any] = {"system": run.config.system}
     for part in run.config.to_json().values():
         settings |= part
     # A dataset may have been moved; it is the same where its content is.

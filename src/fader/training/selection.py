@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from fader.attributes import Schema
-from fader.config import ClassifierConfig, Config
+from fader.config import AnyConfig, ClassifierConfig
 from fader.datasets.prepared import PreparedDataset
 from fader.edits import decode_rows, row_titles, swaps
 from fader.errors import UserError
@@ -24,10 +24,11 @@ from fader.files import read_json
 from fader.images import Framing, to_pixels
 from fader.model import Model, save_model
 from fader.networks.autoencoder import AutoEncoder
+from fader.networks.icgan import IcGAN
 from fader.networks.weights import load_weights
 from fader.training import processes
 from fader.training.classifier import Classifier, load_classifier, save_classifier, train_classifier
-from fader.training.run import Run
+from fader.training.run import AnyRun, Run
 
 BATCH = 128
 TOLERANCE = 0.02  # The best is sought among candidates whose mean swap accuracy is this close to the highest.
@@ -38,7 +39,7 @@ Evaluation = dict[str, Any]
 
 @torch.inference_mode()
 def assess(
-    autoencoder: AutoEncoder,
+    network: AutoEncoder | IcGAN,
     classifier: nn.Module,
     dataset: PreparedDataset,
     schema: Schema,
@@ -50,7 +51,7 @@ def assess(
     For the accuracy each attribute is swapped by itself, with the others at their true labels, and the classifier has
     to find the swapped value in the decoding. Returns "mse", "accuracy" (by attribute) and "mean_accuracy".
     """
-    autoencoder.eval()
+    network.eval()
     columns = dataset.columns(schema)
     indices = dataset.indices("valid")
     squared_error = torch.zeros((), dtype=torch.float64)
@@ -64,12 +65,12 @@ def assess(
             continue
         pixels = to_pixels(dataset.images[chosen], device)
         labels = torch.from_numpy(dataset.labels[chosen][:, columns]).to(device)
-        latent = autoencoder.encoder(pixels)
-        decoded = autoencoder.decoder(latent, schema.code(labels))
+        latent = network.encoder(pixels)
+        decoded = network.decoder(latent, schema.code(network.own_values(latent, labels)))
         squared_error += (decoded - pixels).square().mean(dim=(1, 2, 3)).sum().cpu()
         for k, name in enumerate(schema.names):
             swapped = schema.flipped(labels, name)
-            seen, _ = schema.predictions(classifier(autoencoder.decoder(latent, schema.code(swapped))))
+            seen, _ = schema.predictions(classifier(network.decoder(latent, schema.code(swapped))))
             right[k] += (seen[:, k] == swapped[:, k]).sum().cpu()
     processes.add_up(squared_error)
     processes.add_up(right)
@@ -81,7 +82,7 @@ def assess(
     }
 
 
-def selection_classifier(run: Run, dataset: PreparedDataset, given: Path | None, device: torch.device) -> Classifier:
+def selection_classifier(run: AnyRun, dataset: PreparedDataset, given: Path | None, device: torch.device) -> Classifier:
     """The run's classifier: the one that it has, else the one given, else one trained now; it is kept in the run.
 
     `device` is where it is trained; what is returned is on the CPU.
@@ -172,12 +173,13 @@ def chosen_epoch(run: Run) -> int | None:
 
 
 def swap_rows(
-    network: AutoEncoder, config: Config, schema: Schema, images: np.ndarray, labels: np.ndarray
+    network: AutoEncoder | IcGAN, config: AnyConfig, schema: Schema, images: np.ndarray, labels: np.ndarray
 ) -> tuple[list[list[np.ndarray]], list[str]]:
     """Rows for a figure, and its columns' titles: each picture, its reconstruction, each attribute swapped by itself.
 
     `images` are uint8 [N, S, S, C], `labels` whole numbers [N, n].
     """
-    faces = Model(network.eval(), schema, config).encode_framed(images, labels)
-    edits = swaps(schema, faces.labels, schema.names)
+    model = Model(network.eval(), schema, config)
+    faces = model.encode_framed(images, labels)
+    edits = swaps(model, faces.labels, schema.names)
     return decode_rows(faces, edits), row_titles(edits)
