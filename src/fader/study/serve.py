@@ -29,6 +29,7 @@ from fader.web.serving import serve as serve_application
 
 PAGE = {
     "": ("index.html", "text/html; charset=utf-8"),
+    "icon.svg": ("icon.svg", "image/svg+xml"),
     "page.css": ("page.css", "text/css; charset=utf-8"),
     "page.js": ("page.js", "text/javascript; charset=utf-8"),
 }
