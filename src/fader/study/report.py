@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fader import markdown
-from fader.errors import UserError
+from fader.errors import UserError, printable
 from fader.files import new_folder, refuse_existing, write_json, write_text
 from fader.study.agreement import krippendorff_alpha, share
 from fader.study.answers import Answer, open_answers
@@ -32,7 +32,7 @@ class _Given:
 
 
 def report(folder: Path, output: Path | None = None, overwrite: bool = False) -> str:
-    """Evaluate the answers so far; write report.json, report.md and answers.csv, and return report.md.
+    """Evaluate the answers so far; write report.json, report.md and answers.csv; return the shares.
 
     Args:
         folder: A study folder.
@@ -52,12 +52,11 @@ def report(folder: Path, output: Path | None = None, overwrite: bool = False) ->
     if not given:
         raise UserError(f"{folder}: there is no answer yet; give raters the link that 'fader study serve' shows.")
     content = evaluate(study, key, given)
-    text = to_markdown(content)
     with new_folder(target, overwrite, REPORT) as temporary:
         write_json(temporary / REPORT, content)
-        write_text(temporary / "report.md", text)
+        write_text(temporary / "report.md", to_markdown(content))
         write_text(temporary / "answers.csv", answers_csv(study, key, given))
-    return f"{text}\n{target}: report.json, report.md and answers.csv, a line an answer."
+    return f"{summary(content)}\n\n{target}: report.json, report.md and answers.csv, a line an answer."
 
 
 def evaluate(study: Study, key: dict[str, Any], given: Sequence[Answer]) -> dict[str, Any]:
@@ -74,15 +73,21 @@ def evaluate(study: Study, key: dict[str, Any], given: Sequence[Answer]) -> dict
     return content | {"rows": key["rows"], "columns": columns} | ({"run": key["run"]} if "run" in key else {})
 
 
+def summary(content: dict[str, Any]) -> str:
+    """The shares as plain text."""
+    width = max(len(printable(row)) for row in content["rows"])
+    lines = [_lead(content)]
+    for column in content["columns"]:
+        lines += ["", printable(column["title"])]
+        lines += [f"  {printable(row):{width}}  {_percent(column['shares'][row])}" for row in content["rows"]]
+    return "\n".join(lines)
+
+
 def to_markdown(content: dict[str, Any]) -> str:
     """The table as text to read, with what it is of."""
     columns, rows = content["columns"], content["rows"]
     titles = [column["title"] for column in columns]
     shares = [[row, *(_percent(column["shares"][row]) for column in columns)] for row in rows]
-    lead = (
-        f"{content['answers']:,} of {content['wanted']:,} answers, by {content['raters']} raters. In brackets are 95%"
-        " confidence intervals, which allow for differences between raters and between pictures.\n"
-    )
     if content["kind"] == "selection":
         chosen = max(rows, key=lambda row: columns[0]["shares"][row]["value"] if columns[0]["shares"][row] else -1.0)
         closing = (
@@ -98,8 +103,9 @@ def to_markdown(content: dict[str, Any]) -> str:
         agreement = [[row, *(_alpha(column["alphas"].get(row)) for column in columns)] for row in ["all rows", *rows]]
         agreement = [row for row in agreement if set(row[1:]) != {"-"}]
     return (
-        f"# Study\n\n{lead}\n{markdown.table(['', *titles], shares)}\n{closing}\n## Agreement\n\nKrippendorff's alpha"
-        f" (nominal): 1 is agreement, 0 is what chance would give.\n\n{markdown.table(['', *titles], agreement)}"
+        f"# Study\n\n{_lead(content)}\n\n{markdown.table(['', *titles], shares)}\n{closing}\n## Agreement\n\n"
+        f"Krippendorff's alpha (nominal): 1 is agreement, 0 is what chance would give.\n\n"
+        f"{markdown.table(['', *titles], agreement)}"
     )
 
 
@@ -122,6 +128,13 @@ def answers_csv(study: Study, key: dict[str, Any], given: Sequence[Answer]) -> s
             [numbers[one.rater], of_task["measure"], attribute, row, about["name"], one.item, answer, claimed]
         )
     return text.getvalue()
+
+
+def _lead(content: dict[str, Any]) -> str:
+    return (
+        f"{content['answers']:,} of {content['wanted']:,} answers, by {content['raters']} raters; in brackets 95%"
+        " confidence intervals, which allow for differences between raters and between pictures."
+    )
 
 
 def _table(study: Study, key: dict[str, Any], given: Sequence[Answer]) -> list[dict[str, Any]]:
