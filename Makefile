@@ -45,7 +45,7 @@ $(BIN)/pip:
 	  echo "fader needs Python 3.11 or newer, and '$(PYTHON)' is not; name one: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(WHEEL)/.tested: $(REQUIREMENTS) README.md LICENSE $(shell find src -type f -name '*.py') | $(VENV)/.installed-test
+$(WHEEL)/.tested: $(REQUIREMENTS) README.md LICENSE $(shell find src -type f -not -name '*.pyc') | $(VENV)/.installed-test
 	rm -rf $(WHEEL)
 	$(BIN)/pip wheel --no-deps --wheel-dir $(WHEEL) .
 	$(PYTHON) -m venv $(WHEEL)/env

@@ -372,6 +372,43 @@ def test_values_that_do_not_go_together_are_refused(
             "fader.evaluation.compare.compare",
             (((Path("m"), Path("n")), Path("o"), Path("d"), "valid", ("a", "b"), Path("j"), "cpu", True), {}),
         ),
+        (
+            "study create m n --dataset s3://b/d -o s --attributes A B --names M N --split valid --a-row 8 --raters 3"
+            " --zoom 2 --consent c.txt --seed 7 --device cpu --overwrite",
+            "fader.study.create.create",
+            (
+                ((Path("m"), Path("n")), "s3://b/d", Path("s")),
+                {
+                    "attributes": ("A", "B"),
+                    "names": ("M", "N"),
+                    "split": "valid",
+                    "a_row": 8,
+                    "raters": 3,
+                    "zoom": 2.0,
+                    "consent": Path("c.txt"),
+                    "seed": 7,
+                    "device": "cpu",
+                    "overwrite": True,
+                },
+            ),
+        ),
+        (
+            "study serve s --address 0.0.0.0 --port 80 --public-url https://a.b",
+            "fader.study.serve.serve",
+            ((Path("s"), "0.0.0.0", 80, "https://a.b"), {}),
+        ),
+        (
+            "study export s -o t --mturk https://a.b --a-hit 5 --overwrite",
+            "fader.study.turk.export",
+            ((Path("s"), Path("t"), "https://a.b", 5, True), {}),
+        ),
+        ("study import s r.csv", "fader.study.turk.import_results", ((Path("s"), Path("r.csv")), {})),
+        ("study report s -o r --overwrite", "fader.study.report.report", ((Path("s"), Path("r"), True), {})),
+        (
+            "study select r -o s --dataset d --count 2 --raters 3 --consent c.txt --seed 4 --overwrite",
+            "fader.study.selection.select",
+            ((Path("r"), Path("s"), Path("d"), 2, 3, Path("c.txt"), 4, True), {}),
+        ),
         ("info d --verify", "fader.info.describe", ((Path("d"), True), {})),
         ("demo -o r --count 9 --steps 8 --device cpu", "fader.demo.demo", ((Path("r"), 9, 8, "cpu"), {})),
     ],

@@ -46,6 +46,11 @@ Pictures = Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE ...", he
 Output = Annotated[Path, arg(aliases=["-o"])]
 Attributes = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")]
 Folder = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
+StudyFolder = Annotated[Positional[Path], arg(metavar="STUDY")]
+Consent = Annotated[
+    Path | None,
+    arg(metavar="FILE", help="A text to show before the first question, instead of fader's.", help_behavior_hint=""),
+]
 Device = Annotated[str, arg(help='"cpu", "cuda", "mps", ..., or "auto" for the fastest that is there.')]
 Split = Literal["train", "valid", "test"]
 Flag = FlagCreatePairsOff[bool]
@@ -109,6 +114,13 @@ def _app(system: str, preset: str) -> SubcommandApp:
     prepare.command(name="celeba")(prepare_celeba)
     prepare.command(name="flowers")(prepare_flowers)
     prepare.command(name="portraits")(prepare_portraits)
+    study = SubcommandApp()
+    study.command(name="create")(study_create)
+    study.command(name="serve")(study_serve)
+    study.command(name="export")(study_export)
+    study.command(name="import")(study_import)
+    study.command(name="report")(study_report)
+    study.command(name="select")(study_select)
     app = SubcommandApp()
     app.command(demo)
     app.command(prepare, name="prepare", help="Make a dataset of pictures and their labels.")
@@ -119,6 +131,7 @@ def _app(system: str, preset: str) -> SubcommandApp:
     app.command(compare)
     app.command(swap)
     app.command(slide)
+    app.command(study, name="study", help="Put models before people, by the protocol of section 5.1.")
     app.command(info)
     return app
 
@@ -565,6 +578,155 @@ def slide(
     _print_paths(figure.slide(model, shown, output, attribute, start, stop, steps, gif, separate, device, overwrite))
 
 
+def study_create(
+    models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL ...", help_behavior_hint="")],
+    dataset: Annotated[Location, arg(metavar="DATASET")],
+    output: Output,
+    attributes: Annotated[
+        tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: the first three that all models have)")
+    ] = (),
+    names: Annotated[
+        tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: those of their folders)")
+    ] = (),
+    split: Split = "test",
+    a_row: int = 100,
+    raters: int = 10,
+    zoom: float = 1.0,
+    consent: Consent = None,
+    seed: int = 0,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw the pictures of Table 1 for raters: real ones, and each model's reconstructions and swaps, unnamed.
+
+    Args:
+        models: Run or model folders.
+        dataset: A dataset with the attributes of all models, or its URL.
+        output: The study folder to write.
+        attributes: What the tasks are of.
+        names: What the table calls the models.
+        split: Where the pictures are from.
+        a_row: Pictures of each row of the table.
+        raters: How many are wanted for each picture.
+        zoom: How large the page shows the pictures; at 1 a pixel is a pixel, as in the paper.
+        seed: Another one gives another order.
+    """
+    from fader.study.create import create
+
+    print(
+        create(
+            models,
+            dataset,
+            output,
+            attributes=attributes,
+            names=names,
+            split=split,
+            a_row=a_row,
+            raters=raters,
+            zoom=zoom,
+            consent=consent,
+            seed=seed,
+            device=device,
+            overwrite=overwrite,
+        )
+    )
+
+
+def study_serve(
+    study: StudyFolder,
+    address: str = "127.0.0.1",
+    port: int = 8765,
+    public_url: Annotated[str | None, arg(metavar="URL", help_behavior_hint="")] = None,
+) -> None:
+    """Show raters the pictures, on a web page, until Ctrl-C; answers are on the disk when the page goes on.
+
+    Args:
+        study: A study folder.
+        address: Where to listen: by default this machine alone; 0.0.0.0 for everybody.
+        port: Where to listen; 0 is any free port.
+        public_url: How raters reach it, if not by that address, as https://study.example.org from a proxy before it.
+    """
+    _needs_web()
+    from fader.study.serve import serve
+
+    serve(study, address, port, public_url)
+
+
+def study_export(
+    study: StudyFolder,
+    output: Output,
+    mturk: Annotated[str, arg(metavar="URL")],
+    a_hit: int = 10,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write templates and batches for Mechanical Turk, with the pictures to put on a web server.
+
+    Args:
+        study: A study folder.
+        output: The folder to write.
+        mturk: Where Workers will find the pictures: https://example.org/pictures.
+        a_hit: Pictures of a HIT.
+    """
+    from fader.study.turk import export
+
+    print(export(study, output, mturk, a_hit, overwrite))
+
+
+def study_import(study: StudyFolder, results: Annotated[Positional[Path], arg(metavar="RESULTS")]) -> None:
+    """Take the answers of a result file of Mechanical Turk into a study.
+
+    Args:
+        study: A study folder.
+        results: The CSV of a batch's results.
+    """
+    from fader.study.turk import import_results
+
+    print(import_results(study, results))
+
+
+def study_report(
+    study: StudyFolder,
+    output: Annotated[
+        Path | None, arg(aliases=["-o"], metavar="PATH", help_behavior_hint="(default: STUDY/report)")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make Table 1 of the answers so far, with confidence intervals and the raters' agreement.
+
+    Args:
+        study: A study folder.
+        output: The folder to write: report.json, report.md and answers.csv.
+    """
+    from fader.study.report import report
+
+    print(report(study, output, overwrite))
+
+
+def study_select(
+    run: Annotated[Positional[Path], arg(metavar="RUN")],
+    output: Output,
+    dataset: OfDataset = None,
+    count: int = 10,
+    raters: int = 10,
+    consent: Consent = None,
+    seed: int = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw the candidates of a run side by side for raters to choose from (end of section 4).
+
+    Args:
+        run: A run folder.
+        output: The study folder to write.
+        dataset: Where the run's dataset is, if it was moved.
+        count: Training pictures to show, each with every attribute swapped.
+        raters: How many are wanted for each picture.
+        seed: Another one gives another order.
+    """
+    from fader.study.selection import select
+
+    print(select(run, output, dataset, count, raters, consent, seed, overwrite))
+
+
 def info(folder: Annotated[Positional[Location], arg(metavar="FOLDER")], verify: Flag = False) -> None:
     """Say what a dataset, run, model or classifier folder holds.
 
@@ -597,6 +759,15 @@ def _options(part: Any) -> Any:
         for name, hint in hints.items()
     }
     return TypedDict(type(part).__name__, fields, total=False)  # type: ignore[operator]
+
+
+def _needs_web() -> None:
+    """Raises UserError if the extra "web" is not installed."""
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        raise UserError("Serving takes the extra 'web': pip install 'fader-networks[web]'.") from None
 
 
 def _system_and_preset(arguments: Sequence[str]) -> tuple[str, str]:

@@ -31,7 +31,7 @@ def show_candidates(
         count: How many training pictures to show.
         overwrite: Whether `output` may be there already.
     """
-    run = _fader_run(folder)
+    run = fader_run(folder)
     candidates = _candidates(run)
     if output is not None:
         refuse_existing(output, overwrite)
@@ -53,7 +53,7 @@ def show_candidates(
 
 def choose(folder: Path, epoch: int, dataset: Location | None = None) -> str:
     """Make the candidate of this epoch the run's model. Raises UserError if it is none."""
-    run = _fader_run(folder)
+    run = fader_run(folder)
     candidates = _candidates(run)
     chosen = [one for one in candidates if one["epoch"] == epoch]
     if not chosen:
@@ -92,7 +92,8 @@ def open_run_dataset(run: AnyRun, dataset: Location | None = None) -> PreparedDa
     return data
 
 
-def _fader_run(folder: Path) -> Run:
+def fader_run(folder: Path) -> Run:
+    """The run of a Fader Network, which has candidates. Raises UserError."""
     run = open_run(folder)
     if isinstance(run.config, IcganConfig):
         raise UserError(

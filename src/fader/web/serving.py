@@ -1,0 +1,52 @@
+"""Running a web application on this machine until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from fader.errors import UserError
+from fader.progress import say
+from fader.web.guard import Site, origins_of
+
+CONNECTIONS = 1000  # At a time; more are turned away.
+PATIENCE = 5  # Seconds that requests may go on for once the server is told to stop.
+
+
+def serve(
+    application: Callable[[Site], ASGIApp],
+    token: str,
+    what: str,
+    address: str = "127.0.0.1",
+    port: int = 8765,
+    public_url: str | None = None,
+) -> None:
+    """Serve what `application` makes of the site until SIGINT or SIGTERM; tell the person at the terminal the link.
+
+    Nothing about the visitors is logged. Port 0 is any free one. Raises UserError where it cannot listen.
+    """
+    if not 0 <= port < 2**16:
+        raise UserError(f"{port} is no port; it goes from 0 (any free one) to 65535.")
+    origins_of(address, port, public_url)
+    name = "127.0.0.1" if address == "localhost" else address
+    try:
+        listening = socket.create_server((name, port), family=socket.AF_INET6 if ":" in name else socket.AF_INET)
+    except OSError as error:
+        raise UserError(f"{address}:{port} cannot be listened at ({error.strerror}); try another --port.") from None
+    with listening:
+        site = Site(origins_of(address, listening.getsockname()[1], public_url), token)
+        config = uvicorn.Config(
+            application(site),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # Where a visitor is, is nobody's business.
+            lifespan="off",
+            limit_concurrency=CONNECTIONS,
+            timeout_graceful_shutdown=PATIENCE,
+        )
+        say(f"{what}: {site.link}\nWhoever has the link can take part. Stop with Ctrl-C.")
+        uvicorn.Server(config).run(sockets=[listening])
