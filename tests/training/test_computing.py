@@ -247,7 +247,7 @@ class Waits(TorchDispatchMode):
 
 def test_a_step_never_waits_for_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """On the device "meta", which knows shapes and types but no numbers; only Adam has to do without its fused form."""
-    monkeypatch.setattr("fader.training.step.Adam", lambda *args, fused, **kwargs: Adam(*args, **kwargs))
+    monkeypatch.setattr("fader.training.player.Adam", lambda *args, fused, **kwargs: Adam(*args, **kwargs))
     meta = torch.device("meta")
     plain = config(patchgan_weight=0.1, clip=1.0)
     players = Players.create(plain, SCHEMA, meta)

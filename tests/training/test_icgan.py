@@ -36,10 +36,10 @@ from fader.training.icgan_stages import (
     GeneratedPictures,
     LabelledPictures,
     LabelRows,
-    Learner,
     gan_step,
 )
 from fader.training.loop import train
+from fader.training.player import Player
 from fader.training.records import read_records
 from fader.training.run import RunOf, open_run
 
@@ -93,7 +93,8 @@ def test_a_step_is_the_formula() -> None:
     g1, d1, d2 = copy.deepcopy(g), copy.deepcopy(d), copy.deepcopy(d)
     x, z = torch.rand(6, 3, 64, 64, dtype=torch.float64) * 2 - 1, torch.randn(6, 5, dtype=torch.float64)
     right, wrong, drawn = (SCHEMA.code(torch.randint(0, 2, (6, 2))).double() for _ in range(3))
-    numbers = gan_step(Learner(g, CPU, 2e-4, 0.5), Learner(d, CPU, 2e-4, 0.5), x, right, wrong, z, drawn)
+    betas = (0.5, 0.999)
+    numbers = gan_step(Player(g, CPU, 2e-4, betas), Player(d, CPU, 2e-4, betas), x, right, wrong, z, drawn)
 
     fake = g1((z,), drawn)
     on_real, on_wrong = d1(x, right).sigmoid(), d1(x, wrong).sigmoid()
@@ -127,9 +128,9 @@ def test_encoders_learn_by_mean_squared_error_with_little_momentum(portraits: Pa
     settings = config()
     pictures = LabelledPictures(open_dataset(portraits), SCHEMA, settings, CPU)
     learner = EncoderStage("attribute-encoder", pictures, settings, CPU)
-    [group] = learner.learner.optimizer.param_groups
+    [group] = learner.encoder.optimizer.param_groups
     assert (group["lr"], group["betas"]) == (1e-4, (0.1, 0.999))
-    before = copy.deepcopy(learner.learner.network)
+    before = copy.deepcopy(learner.encoder.network)
     found = learner.step(0)
     numbers, flips = learner.sampler.batch(0)
     data = open_dataset(portraits)
@@ -226,7 +227,7 @@ def test_the_best_epoch_on_held_out_pictures_is_kept(portraits: Path, monkeypatc
             encoder.step(number)
         done = end
         assert encoder.end_epoch(epoch, lambda: None)["held_out"] in (0.5, 0.3, 0.4)
-        snapshots.append(copy.deepcopy(encoder.learner.network.state_dict()))
+        snapshots.append(copy.deepcopy(encoder.encoder.network.state_dict()))
     kept = encoder.result(lambda: None).state_dict()
     assert all(torch.equal(kept[name], snapshots[1][name]) for name in kept)
     assert not all(torch.equal(kept[name], snapshots[2][name]) for name in kept)
@@ -239,10 +240,10 @@ def test_held_out_error_is_the_mean_over_all_held_out_pictures(
     pictures = LabelledPictures(open_dataset(portraits), SCHEMA, config(), CPU)
     encoder = EncoderStage("attribute-encoder", pictures, config(), CPU)
     found = encoder.end_epoch(1, lambda: None)["held_out"]
-    assert encoder.learner.network.training
+    assert encoder.encoder.network.training
     pixels, y = pictures.pairs(encoder.held_out)
     with torch.no_grad():
-        expected = F.mse_loss(encoder.learner.network.eval()(pixels), y)
+        expected = F.mse_loss(encoder.encoder.network.eval()(pixels), y)
     assert found == pytest.approx(float(expected), rel=1e-5)
 
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from fader.attributes import Attribute, Schema
 from fader.config import Config, DiscriminatorConfig, NetworkConfig, TrainingConfig
-from fader.training.step import Player, Players, training_step
+from fader.training.player import Player
+from fader.training.step import Players, training_step
 
 SCHEMA = Schema.binary(["Smiling", "Hat"])
 CONFIG = Config(
@@ -105,10 +106,10 @@ def test_an_update_is_adam_whatever_lies_where(
     of_weights: torch.memory_format, of_gradients: torch.memory_format
 ) -> None:
     network = nn.Conv2d(3, 5, 4)
-    network.weight.data = network.weight.data.contiguous(memory_format=of_weights)
     parameters = [parameter.detach().clone() for parameter in network.parameters()]
     moments = [[torch.zeros_like(parameter), torch.zeros_like(parameter)] for parameter in parameters]
-    player = Player(network, CONFIG.training)
+    player = Player(network, CPU, 1e-2, (0.5, 0.999))
+    network.weight.data = network.weight.data.contiguous(memory_format=of_weights)
     for t in (1, 2):
         gradients = [torch.randn_like(parameter) for parameter in parameters]
         with player.update():

@@ -59,14 +59,10 @@ def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 def players_state(players: Players) -> dict[str, Any]:
     """Weights, buffers and optimisers of all players."""
-    return {
-        name: {"network": player.network.state_dict(), "optimizer": player.optimizer.state_dict()}
-        for name, player in players.moving().items()
-    }
+    return {name: player.state() for name, player in players.moving().items()}
 
 
 def restore_players(players: Players, state: dict[str, Any]) -> None:
     """Put `players_state` back. Raises RuntimeError or KeyError if it is of another architecture."""
     for name, player in players.moving().items():
-        player.network.load_state_dict(state[name]["network"])
-        player.optimizer.load_state_dict(state[name]["optimizer"])
+        player.restore(state[name])

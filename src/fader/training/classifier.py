@@ -19,12 +19,12 @@ from fader.devices import find_device
 from fader.errors import UserError
 from fader.files import new_folder, read_json, refuse_existing, write_json
 from fader.images import to_pixels
-from fader.networks.blocks import place
 from fader.networks.classifier import make_classifier
 from fader.networks.weights import load_weights, save_weights
 from fader.progress import progress, say
 from fader.training.batches import Batches
 from fader.training.checkpoints import CHECKPOINT_SECONDS, newest_checkpoint, save_checkpoint
+from fader.training.player import Player
 from fader.training.sampling import Sampler
 
 WEIGHTS = "classifier.safetensors"
@@ -103,28 +103,23 @@ def train_classifier(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = make_classifier(config, dataset.size, dataset.channels, schema)
-    place(network, device).train()
-    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=device.type in ("cpu", "cuda"))
+    player = Player(network.train(), device, config.learning_rate)
     batches = Batches(dataset, dataset.columns(schema), Sampler(indices, batch_size, config.seed), device)
     steps = max(1, round(config.epochs * len(indices) / batch_size))
     loss = 0.0
-    done, saved = _resume(progress_folder, network, optimizer), time.monotonic()
+    done, saved = _resume(progress_folder, player), time.monotonic()
     with progress(what, steps, done) as bar:
         for step in range(done, steps):
             pixels, true = batches.take(step)
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * _one_cycle((step + 0.5) / steps)
-            logits = network(pixels)
-            batch_loss, _ = objectives.classification(logits, true, schema)
-            optimizer.zero_grad()
-            batch_loss.backward()
-            optimizer.step()
+            player.set_learning_rate(config.learning_rate * _one_cycle((step + 0.5) / steps))
+            batch_loss, _ = objectives.classification(network(pixels), true, schema)
+            with player.update():
+                torch.autograd.backward(batch_loss)
             if step % 20 == 0:
                 loss = batch_loss.item() / len(schema)
             bar.advance(shown=f"loss {loss:.3f} an attribute")
             if progress_folder and time.monotonic() - saved > CHECKPOINT_SECONDS:
-                state = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-                save_checkpoint(progress_folder, step + 1, state)
+                save_checkpoint(progress_folder, step + 1, player.state())
                 saved = time.monotonic()
     batches.pause()
     classifier = Classifier(network.eval(), schema, dataset.size, dataset.channels, config)
@@ -135,13 +130,12 @@ def train_classifier(
     return classifier
 
 
-def _resume(folder: Path | None, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def _resume(folder: Path | None, player: Player[nn.Module]) -> int:
     """Go back to the newest checkpoint in a folder, and return after how many updates it was written."""
     state = newest_checkpoint(folder) if folder else None
     if state is None:
         return 0
-    network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
+    player.restore(state)
     return int(state["step"])
 
 

@@ -13,7 +13,6 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam
 
 from fader import figures, objectives
 from fader.attributes import Schema
@@ -24,11 +23,13 @@ from fader.images import from_pixels, save_picture, to_pixels
 from fader.networks.icgan import Discriminator, Generator, make_attribute_encoder, make_noise_encoder
 from fader.objectives import Numbers
 from fader.progress import progress
+from fader.training.player import Player
 from fader.training.run import IcganRun
 from fader.training.sampling import READ_AHEAD, Sampler
 
 Network = TypeVar("Network", bound=nn.Module)
 
+BETA2 = 0.999  # Of Adam.
 BATCH = 128  # Pictures at once where nothing is learnt.
 SEEN = 512  # Generated pictures that are looked at after an epoch.
 SAMPLES = 8  # Of these, how many are drawn.
@@ -49,28 +50,6 @@ def noise(random: np.random.Generator, config: IcganConfig, count: int) -> Tenso
 def epoch_ends(pictures: int, epochs: int, batch_size: int) -> list[int]:
     """After which updates each epoch of so many pictures ends."""
     return [math.ceil(epoch * pictures / batch_size) for epoch in range(1, epochs + 1)]
-
-
-class Learner(Generic[Network]):
-    """A network and the optimiser that moves it."""
-
-    def __init__(self, network: Network, device: torch.device, learning_rate: float, beta1: float) -> None:
-        # Channels-last, in which the convolutions take less time.
-        self.network: Network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = Adam(network.parameters(), lr=learning_rate, betas=(beta1, 0.999), fused=True)
-
-    def descend(self, loss: Tensor) -> None:
-        """Move this network, and no other, a step down the gradient of a loss."""
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        self.optimizer.step()
-
-    def state(self) -> dict[str, Any]:
-        return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 class Stage(ABC, Generic[Network]):
@@ -132,8 +111,8 @@ class LabelRows:
 
 
 def gan_step(
-    generator: Learner[Generator],
-    discriminator: Learner[Discriminator],
+    generator: Player[Generator],
+    discriminator: Player[Discriminator],
     pixels: Tensor,
     right: Tensor,
     wrong: Tensor,
@@ -150,11 +129,13 @@ def gan_step(
     seen = d.look(pixels)
     of_fake = d(fake.detach(), drawn)
     loss, numbers = objectives.conditional_discrimination(d.judge(seen, right), d.judge(seen, wrong), of_fake)
-    discriminator.descend(loss)
+    with discriminator.update():
+        torch.autograd.backward(loss)
     # The same pictures again, for the discriminator as it now is. It is held fixed.
     d.requires_grad_(False)
     loss, more = objectives.generation(d(fake, drawn))
-    generator.descend(loss)
+    with generator.update():
+        torch.autograd.backward(loss)
     d.requires_grad_(True)
     return numbers | more
 
@@ -178,8 +159,9 @@ class GanStage(Stage[Generator]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(training.seed)
             networks = self.build(), Discriminator(run.config.network, run.schema)
-        self.generator = Learner(networks[0], device, training.learning_rate, training.beta1)
-        self.discriminator = Learner(networks[1], device, training.learning_rate, training.beta1)
+        betas = (training.beta1, BETA2)
+        self.generator = Player(networks[0], device, training.learning_rate, betas)
+        self.discriminator = Player(networks[1], device, training.learning_rate, betas)
 
     def build(self) -> Generator:
         return Generator(self.config.network, self.schema)
@@ -319,7 +301,8 @@ class EncoderStage(Stage[nn.Sequential]):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(training.seed)
             network = self.build()
-        self.learner = Learner(network, device, training.encoder_learning_rate, training.encoder_beta1)
+        betas = (training.encoder_beta1, BETA2)
+        self.encoder = Player(network, device, training.encoder_learning_rate, betas)
         self.best: dict[str, Any] = {"epoch": 0, "error": math.inf, "weights": {}}
 
     def build(self) -> nn.Sequential:
@@ -329,20 +312,21 @@ class EncoderStage(Stage[nn.Sequential]):
         numbers, flips = self.sampler.batch(number)
         self.pictures.read_ahead(self.sampler.batch(number + READ_AHEAD)[0])
         pixels, target = self.pictures.pairs(numbers, flips)
-        loss, found = objectives.regression(self.learner.network(pixels), target)
-        self.learner.descend(loss)
+        loss, found = objectives.regression(self.encoder.network(pixels), target)
+        with self.encoder.update():
+            torch.autograd.backward(loss)
         return found
 
     def end_epoch(self, epoch: int, pause: Callable[[], None]) -> dict[str, Any]:
         error = self._held_out_error(pause)
         if error < self.best["error"]:
-            weights = {name: tensor.clone() for name, tensor in self.learner.network.state_dict().items()}
+            weights = {name: tensor.clone() for name, tensor in self.encoder.network.state_dict().items()}
             self.best = {"epoch": epoch, "error": error, "weights": weights}
         return {"held_out": error}
 
     @torch.no_grad()
     def _held_out_error(self, pause: Callable[[], None]) -> float:
-        network = self.learner.network.eval()
+        network = self.encoder.network.eval()
         total = 0.0
         for batch in _batches(self.held_out):
             pixels, target = self.pictures.pairs(batch)
@@ -352,14 +336,14 @@ class EncoderStage(Stage[nn.Sequential]):
         return total / len(self.held_out)
 
     def result(self, pause: Callable[[], None]) -> nn.Sequential:
-        self.learner.network.load_state_dict(self.best["weights"])
-        return self.learner.network.eval()
+        self.encoder.network.load_state_dict(self.best["weights"])
+        return self.encoder.network.eval()
 
     def state(self) -> dict[str, Any]:
-        return {"encoder": self.learner.state(), "best": self.best}
+        return {"encoder": self.encoder.state(), "best": self.best}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.learner.restore(state["encoder"])
+        self.encoder.restore(state["encoder"])
         self.best = state["best"]
 
 

@@ -9,74 +9,24 @@ not move between the two updates.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grad_norm_
-from torch.optim import Adam
 
 from fader import objectives
 from fader.attributes import Schema
 from fader.config import Config, TrainingConfig
 from fader.networks.autoencoder import AutoEncoder, Encoder, Latent
-from fader.networks.blocks import place
 from fader.networks.discriminators import LatentDiscriminator, PatchDiscriminator
 from fader.objectives import Numbers
 from fader.training import computing, processes
+from fader.training.player import Player
 
 Network = TypeVar("Network", bound=nn.Module)
-
-
-class Player(Generic[Network]):
-    """A network and the optimiser that moves it."""
-
-    def __init__(self, network: Network, config: TrainingConfig) -> None:
-        self.network = network
-        self.clip = config.clip
-        betas = (config.beta1, config.beta2)
-        self.optimizer = Adam(network.parameters(), lr=config.learning_rate, betas=betas, fused=True)
-
-    @contextmanager
-    def update(self) -> Iterator[None]:
-        """Move this network, and no other, a step down the gradients that the block leaves in it."""
-        self.optimizer.zero_grad(set_to_none=True)
-        yield
-        processes.average_gradients(self.network)
-        if self.clip is not None:
-            clip_grad_norm_(self.network.parameters(), self.clip)
-        with _seen_as_they_lie(self.network.parameters()):
-            self.optimizer.step()
-
-
-@contextmanager
-def _seen_as_they_lie(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Within the block kernels [K, C, h, w] that lie with the channels last (networks/blocks.py: `place`) are
-    [K, h, w, C], and everything is contiguous.
-
-    On a CPU torch's fused Adam takes that for granted; where it is not so, it copies, or moves the wrong weights (torch
-    2.13).
-    """
-    parameters = [parameter for parameter in parameters if parameter.grad is not None]
-    kernels = [parameter for parameter in parameters if not parameter.is_contiguous()]
-    _permute(kernels, (0, 2, 3, 1))
-    for parameter in parameters:
-        parameter.grad = cast(Tensor, parameter.grad).contiguous()
-    try:
-        yield
-    finally:
-        _permute(kernels, (0, 3, 1, 2))
-
-
-def _permute(kernels: Iterable[nn.Parameter], order: Sequence[int]) -> None:
-    for kernel in kernels:
-        gradient, kernel.grad = cast(Tensor, kernel.grad), None
-        kernel.data = kernel.data.permute(*order)
-        kernel.grad = gradient.permute(*order)
 
 
 @dataclass
@@ -95,7 +45,9 @@ class Players:
         """Fresh networks on the device. `classifier` is used where `classifier_weight` is above 0."""
 
         def player(network: Network) -> Player[Network]:
-            return Player(place(processes.share_statistics(network, device), device), config.training)
+            network, training = processes.share_statistics(network, device), config.training
+            betas = (training.beta1, training.beta2)
+            return Player(network, device, training.learning_rate, betas, training.clip, shared=True)
 
         players = cls(
             autoencoder=player(AutoEncoder(config.network, schema.code_size)),
@@ -123,8 +75,7 @@ class Players:
 
     def set_learning_rate(self, learning_rate: float) -> None:
         for player in self.moving().values():
-            for group in player.optimizer.param_groups:
-                group["lr"] = learning_rate
+            player.set_learning_rate(learning_rate)
 
 
 def training_step(
