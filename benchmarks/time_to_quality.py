@@ -171,7 +171,7 @@ class Ours:
         self.trainer.step()
 
     def ready(self) -> AbstractContextManager[None]:
-        return self.trainer._erasing()
+        return self.trainer.erasing()
 
 
 class Released:

@@ -244,7 +244,7 @@ class Trainer:
             return
         epoch = self.evaluation_steps.index(self.done) + 1
         self.batches.pause()
-        with computing.uncompiled(self.config), self._erasing():
+        with computing.uncompiled(self.config), self.erasing():
             found = self._assess()
             if self.records is None:
                 return
@@ -273,7 +273,7 @@ class Trainer:
             selection.write_model(self.run, self.data, best, by="lowest MSE within 2 points of the best swap accuracy")
 
     @contextmanager
-    def _erasing(self) -> Iterator[None]:
+    def erasing(self) -> Iterator[None]:
         """Erase, if that is asked for, what can be read linearly in what the encoder now makes of training pictures."""
         encoder, erasure = self.result.encoder, self.result.encoder.erasure
         if erasure is None:
