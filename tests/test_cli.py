@@ -42,6 +42,8 @@ VERBS = (
     "evaluate",
     "swap",
     "slide",
+    "import",
+    "import released",
     "info",
 )
 
@@ -401,6 +403,11 @@ def test_values_that_do_not_go_together_are_refused(
             "study export s -o t --mturk https://a.b --a-hit 5 --overwrite",
             "fader.study.turk.export",
             ((Path("s"), Path("t"), "https://a.b", 5, True), {}),
+        ),
+        (
+            "import released m.pth -o d --classifier c.pth --overwrite",
+            "fader.interop.released.import_released",
+            ((Path("m.pth"), Path("d"), Path("c.pth"), True), {}),
         ),
         ("study import s r.csv", "fader.study.turk.import_results", ((Path("s"), Path("r.csv")), {})),
         ("study report s -o r --overwrite", "fader.study.report.report", ((Path("s"), Path("r"), True), {})),

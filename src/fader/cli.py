@@ -121,6 +121,8 @@ def _app(system: str, preset: str) -> SubcommandApp:
     study.command(name="import")(study_import)
     study.command(name="report")(study_report)
     study.command(name="select")(study_select)
+    importing = SubcommandApp()
+    importing.command(name="released")(import_released)
     app = SubcommandApp()
     app.command(demo)
     app.command(prepare, name="prepare", help="Make a dataset of pictures and their labels.")
@@ -132,6 +134,7 @@ def _app(system: str, preset: str) -> SubcommandApp:
     app.command(swap)
     app.command(slide)
     app.command(study, name="study", help="Put models before people, by the protocol of section 5.1.")
+    app.command(importing, name="import", help="Make a model folder of a model that others made.")
     app.command(info)
     return app
 
@@ -725,6 +728,25 @@ def study_select(
     from fader.study.selection import select
 
     print(select(run, output, dataset, count, raters, consent, seed, overwrite))
+
+
+def import_released(
+    model: Annotated[Positional[Path], arg(metavar="MODEL.pth")],
+    output: Output,
+    classifier: Annotated[Path | None, arg(metavar="CLASSIFIER.pth", help_behavior_hint="")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Import a model that the paper's authors released.
+
+    Args:
+        model: Their file; no code in it is run.
+        output: The model folder to write.
+        classifier: A classifier of theirs, to estimate the labels of pictures with.
+    """
+    from fader.interop import released
+
+    released.import_released(model, output, classifier, overwrite)
+    print(output)
 
 
 def info(folder: Annotated[Positional[Location], arg(metavar="FOLDER")], verify: Flag = False) -> None:
