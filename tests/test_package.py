@@ -34,7 +34,7 @@ def test_public_names_are_those_of_the_model_module() -> None:
     assert fader.load is model.load
     assert fader.Model is model.Model
     assert fader.Faces is model.Faces
-    assert set(fader.__all__) <= {*dir(fader), "Faces", "Model", "load"}
+    assert set(fader.__all__) <= {*dir(fader), "Faces", "Model", "load", "push_to_hub"}
 
 
 def test_unknown_names_are_attribute_errors() -> None:

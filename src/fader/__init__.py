@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from fader.errors import UserError
 
 if TYPE_CHECKING:
-    from fader.model import Faces, Model, load
+    from fader.model import Faces, Model, load, push_to_hub
 
 __version__ = "0.1.0"
-__all__ = ["Faces", "Model", "UserError", "__version__", "load"]
+__all__ = ["Faces", "Model", "UserError", "__version__", "load", "push_to_hub"]
 
 
 def __getattr__(name: str) -> Any:
     """Import torch only where a model is wanted, so that the command line's help is instant."""
-    if name in ("Faces", "Model", "load"):
+    if name in ("Faces", "Model", "load", "push_to_hub"):
         from fader import model
 
         return getattr(model, name)

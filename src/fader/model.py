@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fader import markdown
+from fader import hub, markdown
 from fader.attributes import Schema
 from fader.config import AnyConfig, ClassifierConfig, IcganConfig, from_json, read_config
 from fader.devices import find_device
@@ -35,6 +35,7 @@ from fader.networks.weights import load_weights, save_weights
 
 FORMAT, VERSION = "fader-model", 1
 CONFIG, WEIGHTS, CLASSIFIER_WEIGHTS = "config.json", "model.safetensors", "classifier.safetensors"
+FILES = (CONFIG, WEIGHTS, CLASSIFIER_WEIGHTS, "README.md")  # All that a model folder consists of.
 MOST = 1000  # A fader's end lies closer to 0 than this.
 TITLES = {
     "fader": (
@@ -327,12 +328,13 @@ class Faces:
 def load(path: str | PathLike[str], device: str = "auto") -> Model:
     """Load a model: a model folder, or the run folder of a training, whose best model so far is taken.
 
+    "hf:user/model" is a model on the Hugging Face Hub, "hf:user/model@REVISION" that of a commit or tag.
     `device` is "auto" (a GPU where there is one), "cpu", "cuda", "mps", ... Nothing in the folder is trusted: no code
     in it is ever run, and no memory is taken before what its files claim has been found to fit together.
 
     Raises UserError where there is no model, or a damaged one, or one of a newer version of fader.
     """
-    folder = _model_folder(Path(path))
+    folder = _model_folder(hub.download(str(path), FILES) if hub.on_hub(path) else Path(path))
     data = read_json(folder / CONFIG)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise UserError(f"{folder / CONFIG}: this does not describe a Fader Network; name a folder with one.")
@@ -403,6 +405,19 @@ def save_model(model: Model, folder: Path, half: bool = False, overwrite: bool =
             },
         )
         write_text(temporary / "README.md", model_card(model))
+
+
+def push_to_hub(path: str | PathLike[str], repository: str, private: bool = True) -> str:
+    """Put a model (its folder, or that of its run) on the Hugging Face Hub as `user/model`, and return its address.
+
+    The model folder's files go there and nothing else. The repository is made where there is none, for its owner's eyes
+    alone unless `private` is False; who may see one that is there already does not change.
+
+    Raises UserError where there is no sound model to push, and where the hub does not take it.
+    """
+    folder = _model_folder(Path(path))
+    load(folder, device="cpu")
+    return hub.upload(folder, FILES, repository, private)
 
 
 def mark_ends(path: Path, ends: Ends) -> None:
