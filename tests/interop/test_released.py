@@ -307,3 +307,21 @@ def test_modules_within_themselves_end(tmp_path: Path) -> None:
     network.__dict__["_modules"]["enc_layers"] = loop
     torch.save(network, tmp_path / "model.pth")
     assert "more than" in saying(tmp_path / "model.pth")
+
+
+@pytest.mark.parametrize("write", [write_old, write_zip])
+def test_damaged_bytes_are_read_or_refused(tmp_path: Path, write: Writer) -> None:
+    """Wherever a byte of the file is another one, no other error comes of it."""
+    path = tmp_path / "model.pth"
+    write(AutoEncoder(n_layers=1), path)
+    whole, random = path.read_bytes(), np.random.default_rng(3)
+    refused = 0
+    for _ in range(150):
+        damaged = bytearray(whole)
+        damaged[random.integers(len(whole))] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_released(path)
+        except fader.UserError:
+            refused += 1
+    assert 0 < refused < 150

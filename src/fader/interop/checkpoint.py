@@ -105,7 +105,9 @@ class Checkpoint:
         self._bytes: Callable[[Storage, int, int], bytes]
         try:
             self.root = self._open_zip() if self._file.read(4) == ZIP else self._open_stream()
-        except (ValueError, IndexError, KeyError, TypeError, EOFError, zipfile.BadZipFile, struct.error):
+        except (
+            ValueError, LookupError, TypeError, EOFError, OverflowError, RuntimeError, zipfile.BadZipFile, struct.error
+        ):  # fmt: skip
             self._file.close()
             raise UserError("it is no whole file of PyTorch's; download it again.") from None
         except BaseException:
@@ -149,7 +151,7 @@ class Checkpoint:
         if any(info.compress_type != zipfile.ZIP_STORED for info in archive.infolist()):
             raise UserError("its archive is compressed, which PyTorch's is not.")
         order = f"{folder}/byteorder"
-        if order in archive.namelist() and archive.read(order) != b"little":
+        if order in archive.namelist() and archive.open(order).read(len(b"little")) != b"little":
             raise UserError("it is of a machine with another order of bytes; save it anew on a usual one.")
         if pickle.file_size > MOST_PICKLE:
             raise UserError(f"its pickle is longer than {MOST_PICKLE:,} bytes.")
@@ -164,8 +166,7 @@ class Checkpoint:
         if not self._unpickled(head)["little_endian"]:
             raise UserError("it is of a machine with another order of bytes; save it anew on a usual one.")
         root = self._unpickled(head)
-        position, positions = 0, {}
-        keys = self._unpickled(head)
+        keys, positions = self._unpickled(head), {}
         position = head.tell()
         for key in keys:  # The order in which the storages follow, each after the count of its numbers.
             storage = self._storages[_text(key)]
@@ -175,6 +176,8 @@ class Checkpoint:
                 raise ValueError("a storage of another size than the pickle says")
             positions[storage.key] = position + 8
             position += 8 + count * storage.dtype.itemsize
+        if positions.keys() != self._storages.keys():
+            raise ValueError("a storage is missing")
         self._bytes = lambda storage, start, size: _from_file(self._file, positions[storage.key] + start, size)
         return root
 

@@ -122,7 +122,7 @@ def _opened(path: Path) -> Iterator[Checkpoint]:
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file.") from None
     except OSError as error:
-        raise UserError(f"{path}: it cannot be read ({error.strerror}).") from None
+        raise UserError(f"{path}: it cannot be read ({error.strerror or error}).") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -162,7 +162,7 @@ def _network_config(record: Record) -> NetworkConfig:
         "dropout": "decoder_dropout",
     }
     for name in (*names, "instance_norm", "deconv_method"):
-        if not isinstance(fields(record).get(name), int | float | str):
+        if not isinstance(fields(record).get(name), str if name == "deconv_method" else int | float):
             raise UserError(f"its network does not say what its {name} is.")
     given = {ours: fields(record)[theirs] for theirs, ours in names.items()}
     method = fields(record)["deconv_method"]
