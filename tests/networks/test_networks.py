@@ -227,10 +227,11 @@ def test_classifiers(architecture: Any, size: int, channels: int) -> None:
 
 @pytest.mark.parametrize("kind", ["transposed", "nearest", "pixelshuffle"])
 @pytest.mark.parametrize("side", [1, 2, 4, 8])
-def test_the_code_is_convolved_as_if_its_channels_were_there(kind: str, side: int) -> None:
+@pytest.mark.parametrize("channels", [5, 40])
+def test_the_code_is_convolved_as_if_its_channels_were_there(kind: str, side: int, channels: int) -> None:
     torch.manual_seed(0)
-    layer = DecoderLayer(upsample(kind, 5 + 4, 6)).double()
-    features = torch.randn(3, 5, side, side, dtype=torch.float64, requires_grad=True)
+    layer = DecoderLayer(upsample(kind, channels + 4, 6)).double()
+    features = torch.randn(3, channels, side, side, dtype=torch.float64, requires_grad=True)
     code = torch.rand(3, 4, dtype=torch.float64, requires_grad=True)
     parameters = [features, code, *layer.parameters()]
     appended = torch.cat([features, code[:, :, None, None].expand(-1, -1, side, side)], dim=1)

@@ -18,6 +18,7 @@ Latent = tuple[Tensor, ...]
 """What the encoder hands on: the latent z, [B, C, s, s], and behind it one feature map for each skip connection, deep
 to shallow. The last entry determines all the others, so it is what the discriminator has to read."""
 
+FEW = 8  # Times as many features as entries of the code, at least, for the code to be appended to a small map.
 DROPOUT_LAYERS = 3  # Decoder dropout acts in "the first layers of the decoder", which in pix2pix are three.
 
 
@@ -88,21 +89,25 @@ class DecoderLayer(nn.ModuleList):
 def convolve_with_code(convolution: nn.Conv2d | nn.ConvTranspose2d, features: Tensor, code: Tensor) -> Tensor:
     """What the convolution makes of features [B, C, s, s] with a code [B, m] appended as m constant channels.
 
-    Where the map is not small the channels are never made: a constant map's convolution is the same everywhere but at
-    the border (and, where the convolution doubles the side, alternates), so the smallest map that shows all of it is
-    convolved, and what came out is added over and over. The cost hardly depends on m.
+    The channels are not made, but where they are few and the map is small: a constant map's convolution is the same
+    everywhere but at the border (and, where the convolution doubles the side, alternates), so the smallest map that
+    shows all of it is convolved, and what came out is added over and over. The cost hardly depends on m.
     """
     operation: Callable[[Tensor, Tensor], Tensor]
     if isinstance(convolution, nn.ConvTranspose2d):
         operation, dim, smallest = double, 0, 2
     else:
         operation, dim, smallest = partial(F.conv2d, padding=1), 1, 3
-    if features.shape[2] <= SMALL_SIDE:
-        code_maps = code[:, :, None, None].expand(-1, -1, *features.shape[2:])
+    side = features.shape[2]
+    if side <= SMALL_SIDE and FEW * code.shape[1] <= features.shape[1]:
+        code_maps = code[:, :, None, None].expand(-1, -1, side, side)
         return operation(torch.cat([features, code_maps], dim=1), convolution.weight)
     of_features, of_code = convolution.weight.split([features.shape[1], code.shape[1]], dim)
     convolved = operation(features, of_features)
+    smallest = min(smallest, side)
     response = operation(code[:, :, None, None].expand(-1, -1, smallest, smallest), of_code)
+    if response.shape == convolved.shape:
+        return convolved + response
     return _add_repeatedly(convolved.permute(0, 2, 3, 1), response.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 

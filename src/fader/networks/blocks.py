@@ -37,9 +37,12 @@ def halve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The 4x4 convolution of stride 2 and padding 1: [B, C, 2s, 2s] to [B, K, s, s], for a weight [K, C, 4, 4]."""
     if not _by_product(features, features.shape[2] // 2):
         return F.conv2d(features, weight, bias, stride=2, padding=1)
-    windows = _Windows.apply(features)  # type: ignore[no-untyped-call]
-    products = F.linear(windows.flatten(3), weight.permute(0, 2, 3, 1).flatten(1), bias)  # [B, s, s, K]
-    return products.permute(0, 3, 1, 2)
+    kernel = weight.permute(0, 2, 3, 1)  # [K, 4, 4, C]
+    if features.shape[2] == 2:  # All of the kernel but the middle lies on the padding.
+        windows, kernel = features.permute(0, 2, 3, 1)[:, None, None], kernel[:, 1:3, 1:3]
+    else:
+        windows = _Windows.apply(features)  # type: ignore[no-untyped-call]
+    return F.linear(windows.flatten(3), kernel.flatten(1), bias).permute(0, 3, 1, 2)
 
 
 def double(features: Tensor, weight: Tensor) -> Tensor:
