@@ -100,8 +100,8 @@ def convolve_with_code(convolution: nn.Conv2d | nn.ConvTranspose2d, features: Te
         operation, dim, smallest = partial(F.conv2d, padding=1), 1, 3
     side = features.shape[2]
     if side <= SMALL_SIDE and FEW * code.shape[1] <= features.shape[1]:
-        code_maps = code[:, :, None, None].expand(-1, -1, side, side)
-        return operation(torch.cat([features, code_maps], dim=1), convolution.weight)
+        both = [features.permute(0, 2, 3, 1), code[:, None, None].expand(-1, side, side, -1)]  # As features lie.
+        return operation(torch.cat(both, dim=3).permute(0, 3, 1, 2), convolution.weight)
     of_features, of_code = convolution.weight.split([features.shape[1], code.shape[1]], dim)
     convolved = operation(features, of_features)
     smallest = min(smallest, side)
