@@ -11,14 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fader.config import NetworkConfig
-from fader.networks.blocks import SMALL_SIDE, convolve, double, make_norm
+from fader.networks.blocks import by_product, convolve, double, double_with_code, make_norm
 from fader.networks.erasure import LinearErasure
 
 Latent = tuple[Tensor, ...]
 """What the encoder hands on: the latent z, [B, C, s, s], and behind it one feature map for each skip connection, deep
 to shallow. The last entry determines all the others, so it is what the discriminator has to read."""
 
-FEW = 8  # Times as many features as entries of the code, at least, for the code to be appended to a small map.
 DROPOUT_LAYERS = 3  # Decoder dropout acts in "the first layers of the decoder", which in pix2pix are three.
 
 
@@ -89,9 +88,9 @@ class DecoderLayer(nn.ModuleList):
 def convolve_with_code(convolution: nn.Conv2d | nn.ConvTranspose2d, features: Tensor, code: Tensor) -> Tensor:
     """What the convolution makes of features [B, C, s, s] with a code [B, m] appended as m constant channels.
 
-    The channels are not made, but where they are few and the map is small: a constant map's convolution is the same
-    everywhere but at the border (and, where the convolution doubles the side, alternates), so the smallest map that
-    shows all of it is convolved, and what came out is added over and over. The cost hardly depends on m.
+    Where the map is not small the channels are never made: a constant map's convolution is the same everywhere but at
+    the border (and, where the convolution doubles the side, alternates), so the smallest map that shows all of it is
+    convolved, and what came out is added over and over. The cost hardly depends on m.
     """
     operation: Callable[[Tensor, Tensor], Tensor]
     if isinstance(convolution, nn.ConvTranspose2d):
@@ -99,9 +98,8 @@ def convolve_with_code(convolution: nn.Conv2d | nn.ConvTranspose2d, features: Te
     else:
         operation, dim, smallest = partial(F.conv2d, padding=1), 1, 3
     side = features.shape[2]
-    if side <= SMALL_SIDE and FEW * code.shape[1] <= features.shape[1]:
-        both = [features.permute(0, 2, 3, 1), code[:, None, None].expand(-1, side, side, -1)]  # As features lie.
-        return operation(torch.cat(both, dim=3).permute(0, 3, 1, 2), convolution.weight)
+    if operation is double and by_product(features, side):
+        return double_with_code(features, code, convolution.weight)
     of_features, of_code = convolution.weight.split([features.shape[1], code.shape[1]], dim)
     convolved = operation(features, of_features)
     smallest = min(smallest, side)

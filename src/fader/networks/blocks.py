@@ -25,6 +25,8 @@ def make_norm(kind: Norm, channels: int) -> nn.Module:
 SMALL_SIDE = 4
 """On a CPU, a convolution between maps of this side and twice it is a matrix product of our own, which is faster than
 the library's (benchmarks/train_step.py): several times where most of the kernel lies on the padding."""
+FEW = 8
+"""Times as many features as entries of the code, at least, for these to be few."""
 
 
 def place(network: Network, device: torch.device | str) -> Network:
@@ -35,25 +37,47 @@ def place(network: Network, device: torch.device | str) -> Network:
 
 def halve(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The 4x4 convolution of stride 2 and padding 1: [B, C, 2s, 2s] to [B, K, s, s], for a weight [K, C, 4, 4]."""
-    if not _by_product(features, features.shape[2] // 2):
+    if not by_product(features, features.shape[2] // 2):
         return F.conv2d(features, weight, bias, stride=2, padding=1)
-    kernel = weight.permute(0, 2, 3, 1)  # [K, 4, 4, C]
-    if features.shape[2] == 2:  # All of the kernel but the middle lies on the padding.
-        windows, kernel = features.permute(0, 2, 3, 1)[:, None, None], kernel[:, 1:3, 1:3]
-    else:
-        windows = _Windows.apply(features)  # type: ignore[no-untyped-call]
-    return F.linear(windows.flatten(3), kernel.flatten(1), bias).permute(0, 3, 1, 2)
+    side = features.shape[2] // 2
+    # Of a map of side 2 the only window is the map; the rest of the kernel lies on the padding.
+    windows = features.permute(0, 2, 3, 1)[:, None, None] if side == 1 else _Windows.apply(features)  # type: ignore[no-untyped-call]
+    return F.linear(windows.flatten(3), _part_used(weight, side).flatten(1), bias).permute(0, 3, 1, 2)
 
 
 def double(features: Tensor, weight: Tensor) -> Tensor:
     """The transposed 4x4 convolution of stride 2 and padding 1: [B, C, s, s] to [B, K, 2s, 2s], for [C, K, 4, 4]."""
-    if not _by_product(features, features.shape[2]):
+    side = features.shape[2]
+    if not by_product(features, side):
         return F.conv_transpose2d(features, weight, stride=2, padding=1)
-    windows = features.permute(0, 2, 3, 1) @ weight.permute(0, 2, 3, 1).flatten(1)  # [B, s, s, 4 * 4 * K]
+    return _overlaid(features.permute(0, 2, 3, 1) @ _part_used(weight, side).flatten(1))
+
+
+def double_with_code(features: Tensor, code: Tensor, weight: Tensor) -> Tensor:
+    """`double` of a small map with a code [B, m] appended as m constant channels: where they are few they are made,
+    else they are multiplied once and not at every place."""
+    rows, kernel = features.permute(0, 2, 3, 1), _part_used(weight, features.shape[2]).flatten(1)
+    if FEW * code.shape[1] <= features.shape[1]:
+        return _overlaid(torch.cat([rows, code[:, None, None].expand(*rows.shape[:3], -1)], dim=3) @ kernel)
+    of_features, of_code = kernel.split([features.shape[1], code.shape[1]])
+    return _overlaid(rows @ of_features + (code @ of_code)[:, None, None])
+
+
+def _part_used(weight: Tensor, side: int) -> Tensor:
+    """Of a kernel [C, K, 4, 4] as [C, 4, 4, K]: all of it, of a map of side 1 the middle, the rest of which is cut."""
+    kernel = weight.permute(0, 2, 3, 1)
+    return kernel[:, 1:3, 1:3] if side == 1 else kernel
+
+
+def _overlaid(windows: Tensor) -> Tensor:
+    """What windows [B, s, s, 4 * 4 * K], of a map of side 1 the middle of its only one, make: [B, K, 2s, 2s]."""
+    if windows.shape[1] == 1:
+        return windows.unflatten(3, (2, 2, -1))[:, 0, 0].permute(0, 3, 1, 2)
     return _Overlaid.apply(windows.unflatten(3, (4, 4, -1)))  # type: ignore[no-untyped-call]
 
 
-def _by_product(features: Tensor, side: int) -> bool:
+def by_product(features: Tensor, side: int) -> bool:
+    """Whether a convolution of features between maps of a side and twice it is best made as a matrix product."""
     square = features.shape[2] == features.shape[3]
     return side <= SMALL_SIDE and square and features.device.type == "cpu" and not torch.compiler.is_compiling()
 

@@ -172,7 +172,9 @@ class Trainer:
         """The next update."""
         # Dropout and random categories are a function of seed, step and process, so that a resumed run is the same run
         # and that no two shares of a batch have the same.
-        torch.manual_seed(seed_of(self.config.seed, self.done, processes.rank()))
+        seed = seed_of(self.config.seed, self.done, processes.rank())
+        # torch.manual_seed seeds every kind of device that there may be, which takes a while.
+        (torch.default_generator if self.device.type == "cpu" else torch).manual_seed(seed)
         pixels, labels = self.batches.take(self.done)
         self.players.set_learning_rate(learning_rate(self.config, self.done))
         weight = adversarial_weight(self.config, self.done)

@@ -258,7 +258,9 @@ class _SharedBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(features)
         precise = features.to(torch.promote_types(features.dtype, torch.float32))
-        own_variance, own_mean = torch.var_mean(precise, dim=(0, 2, 3), correction=0)
+        own_mean = precise.mean(dim=(0, 2, 3))
+        # torch.var_mean takes ten times as long on a CPU.
+        own_variance = (precise - own_mean[:, None, None]).square().mean(dim=(0, 2, 3))
         means, variances = _Gathered.apply(torch.stack([own_mean, own_variance])).unbind(1)  # type: ignore[no-untyped-call]
         mean = means.mean(0)
         variance = (variances + (means - mean).square()).mean(0)
