@@ -19,6 +19,7 @@ from fader.config import ClassifierConfig, configure
 from fader.datasets.prepared import open_dataset
 from fader.interruption import Interruption
 from fader.networks.classifier import make_classifier
+from fader.training import computing
 from fader.training.classifier import Classifier
 from fader.training.loop import Trainer
 from fader.training.run import create_or_continue
@@ -32,9 +33,10 @@ def main(dataset: Path) -> None:
     config = configure("small", size=data.size, channels=data.channels)
     untrained = make_classifier(ClassifierConfig(), data.size, data.channels, data.schema)
     judge = Classifier(untrained, data.schema, data.size, data.channels, ClassifierConfig())
-    with tempfile.TemporaryDirectory() as folder:
+    cpu = torch.device("cpu")
+    with tempfile.TemporaryDirectory() as folder, computing.tuned(cpu, config.training):
         run = create_or_continue(Path(folder) / "run", config, data.schema, data, None)
-        trainer = Trainer(run, data, judge, torch.device("cpu"), Interruption())
+        trainer = Trainer(run, data, judge, cpu, Interruption())
         pixels, labels = trainer.batches.take(0)
 
         def bare() -> None:
