@@ -109,8 +109,8 @@ class _Overlaid(torch.autograd.Function):
         for top in (0, 2):
             for left in (0, 2):
                 quarters = windows[:, :, :, top : top + 2, left : left + 2].transpose(2, 3)  # [B, s, 2, s, 2, C]
-                place = padded[:, top : top + 2 * side, left : left + 2 * side]
-                place.unflatten(1, (side, 2)).unflatten(3, (side, 2)).add_(quarters)
+                target = padded[:, top : top + 2 * side, left : left + 2 * side]
+                target.unflatten(1, (side, 2)).unflatten(3, (side, 2)).add_(quarters)
         return padded[:, 1:-1, 1:-1].contiguous().permute(0, 3, 1, 2)
 
     @staticmethod
