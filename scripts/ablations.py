@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from fader import markdown
 from fader.config import PRESETS, Config, configure
 from fader.evaluation.evaluate import REPORT, evaluate
 from fader.files import read_json
@@ -92,7 +93,7 @@ def show(output: Path) -> str:
     reports = {name: found for name in ABLATIONS if (found := list(_reports(output, name)))}
     header = ["run", "what", "swaps seen", "least of an attribute", "gain to absent", "unexplained", *PROBES]
     rows = [[name, ABLATIONS[name].what, *_cells(found)] for name, found in reports.items()]
-    parts = [table(header, rows)]
+    parts = [markdown.table(header, rows)]
     if "demo" in reports:
         parts.append(_spread(reports["demo"]))
     points = _frontier(reports)
@@ -125,11 +126,6 @@ def _cells(reports: Sequence[dict[str, Any]]) -> list[str]:
     return [" / ".join(numbers) + unit for numbers, unit in zip(columns, units, strict=True)]
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """In Markdown; all that is in it is named in this file or by the portraits, so nothing is escaped."""
-    return "".join(f"| {' | '.join(row)} |\n" for row in (header, ["---"] * len(header), *rows))
-
-
 def _leakage(report: dict[str, Any], key: str) -> float:
     return float(np.mean([entry[key] for entry in report["latent"].values()]))
 
@@ -143,7 +139,7 @@ def _spread(reports: Sequence[dict[str, Any]]) -> str:
         percent = [f"{100 * min(values):.1f} to {100 * max(values):.1f}%" for values in (seen, probed)]
         rows.append([name, percent[0], f"{min(gains):.2f} to {max(gains):.2f}", percent[1]])
     header = [f"demo, {len(reports)} seeds", "swaps seen", "gain to absent", "network probe"]
-    return table(header, rows)
+    return markdown.table(header, rows)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ def test_plain_text_stays_plain() -> None:
 
 
 def test_what_means_something_is_escaped() -> None:
+    assert escape("1. 99.5% www.example.org") == r"1\. 99.5% www\.example\.org"
     assert escape("5_o_Clock") == r"5\_o\_Clock"
     assert escape("[a](http://b) <b> | `c` # **d**") == r"\[a\](http\://b) \<b\> \| \`c\` \# \*\*d\*\*"
     # A backslash may stand before all ASCII punctuation, so undoing them gives the text back.

@@ -80,7 +80,7 @@ def test_tables_and_frontier_of_the_runs_that_are_done(script: Any, tmp_path: Pa
         }
         write_json(tmp_path / name / "evaluation" / "report.json", report)
     rows = [line.split(" | ") for line in ablations.show(tmp_path).splitlines() if line.startswith(("| plain", "| no"))]
-    assert [row[0] for row in rows] == ["| plain", "| no-ramp"]
+    assert [row[0] for row in rows] == ["| plain", r"| no\-ramp"]
     assert rows[0][2:] == [
         "90.0 / 80.0%",
         "25.0 / 25.0%",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
 from fader.errors import UserError
 
@@ -233,27 +233,28 @@ class TrainingConfig:
         return self.ramp if self.ramp is not None else round(self.ramp_share * self.steps)
 
 
+class _Parts:
+    """A configuration whose fields are parts, each a dataclass with defaults."""
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+    @classmethod
+    def from_json(cls, data: Any) -> Self:
+        """The configuration that `to_json` wrote. Raises UserError on unknown fields, wrong types and wrong values."""
+        _require(isinstance(data, dict), "The configuration is damaged: it is not an object of named fields.")
+        parts: dict[str, Any] = {part.name: part.default_factory for part in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        return cls(**{name: from_json(part, data.get(name)) for name, part in parts.items()})
+
+
 @dataclass(frozen=True)
-class Config:
+class Config(_Parts):
     """Everything that decides what a run computes."""
 
     system: ClassVar[str] = "fader"
     network: NetworkConfig = field(default_factory=NetworkConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Any) -> Config:
-        """The configuration that `to_json` wrote. Raises UserError on unknown fields, wrong types and wrong values."""
-        _require(isinstance(data, dict), "The configuration is damaged: it is not an object of named fields.")
-        return cls(
-            network=from_json(NetworkConfig, data.get("network")),
-            discriminator=from_json(DiscriminatorConfig, data.get("discriminator")),
-            training=from_json(TrainingConfig, data.get("training")),
-        )
 
 
 @dataclass(frozen=True)
@@ -325,24 +326,12 @@ class IcganTrainingConfig:
 
 
 @dataclass(frozen=True)
-class IcganConfig:
+class IcganConfig(_Parts):
     """Everything that decides what the run of an IcGAN computes."""
 
     system: ClassVar[str] = "icgan"
     network: IcganNetworkConfig = field(default_factory=IcganNetworkConfig)
     training: IcganTrainingConfig = field(default_factory=IcganTrainingConfig)
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Any) -> IcganConfig:
-        """The configuration that `to_json` wrote. Raises UserError on unknown fields, wrong types and wrong values."""
-        _require(isinstance(data, dict), "The configuration is damaged: it is not an object of named fields.")
-        return cls(
-            network=from_json(IcganNetworkConfig, data.get("network")),
-            training=from_json(IcganTrainingConfig, data.get("training")),
-        )
 
 
 AnyConfig: TypeAlias = Config | IcganConfig

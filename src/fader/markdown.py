@@ -7,8 +7,11 @@ from collections.abc import Iterable, Sequence
 
 
 def escape(text: str) -> str:
-    """`text` on one line, with a backslash before every character that can mean something in Markdown."""
-    return re.sub(r"([\\`*_{}\[\]<>#|~&!$@:^=+.-])", r"\\\1", " ".join(text.split()))
+    """`text` on one line, with a backslash before every character that can mean something in Markdown.
+
+    A point between two digits never does.
+    """
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!$@:^=+-]|(?<!\d)\.|\.(?!\d))", r"\\\1", " ".join(text.split()))
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:

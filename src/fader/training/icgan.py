@@ -45,10 +45,9 @@ from fader.training.icgan_stages import (
     learning_share,
     reading_accuracy,
 )
-from fader.training.records import Records, Window, read_records
+from fader.training.records import RECORD_EVERY, Records, Window, read_records
 from fader.training.run import IcganRun, create_or_continue
 
-RECORD_EVERY = 50  # Updates between two records.
 CHECKED = 2048  # Generated pictures that the finished generator is checked on.
 SAMPLES = 8  # Validation pictures in the final figure.
 

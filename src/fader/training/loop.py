@@ -37,14 +37,13 @@ from fader.training.checkpoints import (
     save_checkpoint,
 )
 from fader.training.classifier import Classifier
-from fader.training.records import Records, Window, read_records
+from fader.training.records import RECORD_EVERY, Records, Window, read_records
 from fader.training.run import Run, create_or_continue
 from fader.training.sampling import Sampler, balancing_weights, seed_of
 from fader.training.schedules import adversarial_weight, evaluation_steps, learning_rate, update_average
 from fader.training.step import Players, training_step
 from fader.training.transfer import transfer
 
-RECORD_EVERY = 50  # Updates between two records: only then are numbers read from the device.
 ERASURE_PICTURES = 20_000  # Training pictures that an erasure is fitted to, at most.
 SAMPLES = 8  # Validation pictures in a sample grid, the same ones every time.
 

@@ -14,6 +14,8 @@ from torch import Tensor
 from fader.files import replacing
 from fader.training import processes
 
+RECORD_EVERY = 50  # Updates between two records: only then are numbers read from the device.
+
 
 class Records:
     """Appends records to `folder/metrics.jsonl`; on resuming, those later than the checkpoint are dropped first."""
