@@ -1,21 +1,23 @@
 """The paper's findings (section 4) as ablations on drawn portraits, the demo's spread, and what leaks at which lambda.
 
-    python scripts/ablations.py PORTRAITS OUT [--only NAME ...] [--steps STEPS] [--table]
+    python scripts/ablations.py PORTRAITS OUT [--only NAME ...] [--steps STEPS] [--results FILE] [--table]
 
 PORTRAITS is what `fader prepare portraits` made. Every run is preset `small`, the demo's budget, with what it is named
 after changed; all are selected by one classifier and judged by another, OUT/classifier and OUT/judge. But for `demo`
 they are trained without `erase`, which the paper has not and which would take out by itself what a linear probe can
 read. About 6 minutes a run on two CPU cores, two and a half hours in all.
 
-A run lies in OUT/NAME-SEED. What is done already is not done again, and what was interrupted goes on with the same
-command. --only takes some of the runs, and --table only shows: tables of all that are done, in Markdown, and the
-leakage against the unexplained share over lambda as a figure, OUT/frontier.png.
+A run lies in OUT/NAME-SEED, and what it gave is a line of OUT/results.jsonl, or of the FILE that --results names, as
+docs/ablations.jsonl. What has a line there is not done again, whichever machine did it, and what was interrupted goes
+on with the same command. --only takes some of the runs, and --table only shows: tables of all that are done, in
+Markdown, and the leakage against the unexplained share over lambda as a figure, OUT/frontier.png.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,13 +27,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fader import markdown
 from fader.config import PRESETS, Config, configure
-from fader.evaluation.evaluate import REPORT, evaluate
-from fader.files import read_json
+from fader.evaluation.evaluate import evaluate
 from fader.images import save_picture
 from fader.progress import say
 from fader.training.classifier import make_classifier_folder
 from fader.training.loop import train
-from fader.training.run import open_run
 
 PRESET = "small"
 LAYERS = PRESETS[PRESET].network.layers
@@ -69,28 +69,54 @@ ABLATIONS = {
 }
 
 Reports = dict[str, list[dict[str, Any]]]
-"""By name the reports of the runs that are done, in the order of their seeds."""
+"""By name what is kept of the reports of the runs that are done, in the order of their seeds."""
 
 
-def main(portraits: Path, output: Path, names: Sequence[str], steps: int) -> None:
+def main(portraits: Path, output: Path, results: Path, names: Sequence[str], steps: int) -> None:
     """Train and evaluate what is not done yet of these ablations, the first seed of each first."""
+    output.mkdir(parents=True, exist_ok=True)
     classifier = output / "classifier"
     if not classifier.exists():
-        output.mkdir(parents=True, exist_ok=True)
         make_classifier_folder(portraits, classifier)
     runs = [(seed, name) for name in names for seed in ABLATIONS[name].seeds]
     for seed, name in sorted(runs, key=lambda run: run[0]):
         run, config = output / f"{name}-{seed}", ABLATIONS[name].config(seed, steps)
-        if (run / "evaluation" / REPORT).exists() and open_run(run).config == config:
+        if any(kept["config"] == config.to_json() for kept in read_results(results)):
             continue
         say(f"{run}: {ABLATIONS[name].what}.")
         train(portraits, run, config, classifier=classifier)
-        evaluate(run, judge=output / "judge")
+        report = evaluate(run, judge=output / "judge", overwrite=True)
+        with results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"run": run.name, "config": config.to_json(), "report": kept_of(report)}) + "\n")
 
 
-def show(output: Path) -> str:
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file of results; none if there is none."""
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+
+def kept_of(report: dict[str, Any]) -> dict[str, Any]:
+    """What the tables take from an evaluation's report, under the same keys."""
+
+    def some(part: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+        return {name: {key: entry[key] for key in keys} for name, entry in part.items()}
+
+    return {
+        "mean_swap_accuracy": report["mean_swap_accuracy"],
+        "reconstruction": {"unexplained": report["reconstruction"]["unexplained"]},
+        "swap": some(report["swap"], ("accuracy", "gain_to_absent")),
+        "latent": some(report["latent"], tuple(PROBES.values())),
+    }
+
+
+def show(output: Path, results: Path) -> str:
     """Tables of all runs that are done, with one number a seed, and where the figure is."""
-    reports = {name: found for name in ABLATIONS if (found := list(_reports(output, name)))}
+    kept = {line["run"]: line["report"] for line in read_results(results)}
+    reports = {
+        name: found
+        for name, ablation in ABLATIONS.items()
+        if (found := [kept[run] for seed in ablation.seeds if (run := f"{name}-{seed}") in kept])
+    }
     header = ["run", "what", "swaps seen", "least of an attribute", "gain to absent", "unexplained", *PROBES]
     rows = [[name, ABLATIONS[name].what, *_cells(found)] for name, found in reports.items()]
     parts = [markdown.table(header, rows)]
@@ -105,13 +131,6 @@ def show(output: Path) -> str:
 
 PROBES = {"linear probe": "probe_balanced", "network probe": "network_probe_balanced"}
 """Their balanced accuracy, by the name of the column: the key under `latent` of an attribute."""
-
-
-def _reports(output: Path, name: str) -> Iterator[dict[str, Any]]:
-    for seed in ABLATIONS[name].seeds:
-        path = output / f"{name}-{seed}" / "evaluation" / REPORT
-        if path.exists():
-            yield read_json(path)
 
 
 def _cells(reports: Sequence[dict[str, Any]]) -> list[str]:
@@ -213,8 +232,10 @@ if __name__ == "__main__":
     parser.add_argument("output", type=Path)
     parser.add_argument("--only", nargs="+", choices=ABLATIONS, default=list(ABLATIONS), metavar="NAME")
     parser.add_argument("--steps", type=int, default=PRESETS[PRESET].training.steps)
+    parser.add_argument("--results", type=Path, metavar="FILE")
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
+    kept_in = given.results or given.output / "results.jsonl"
     if not given.table:
-        main(given.portraits, given.output, given.only, given.steps)
-    print(show(given.output), end="")
+        main(given.portraits, given.output, kept_in, given.only, given.steps)
+    print(show(given.output, kept_in), end="")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -19,7 +20,6 @@ from fader import cli
 from fader.attributes import Schema
 from fader.config import Config, configure
 from fader.datasets.prepared import DatasetWriter, PreparedDataset, open_dataset
-from fader.files import write_json
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -67,8 +67,9 @@ def differences(config: Config, other: Config) -> dict[str, Any]:
 
 
 def test_tables_and_frontier_of_the_runs_that_are_done(script: Any, tmp_path: Path) -> None:
-    ablations = script("ablations")
-    for name, seen, unexplained in (("plain-0", 0.9, 0.1), ("plain-1", 0.8, 0.2), ("no-ramp-1", 0.7, 0.3)):
+    ablations, results = script("ablations"), tmp_path / "results.jsonl"
+    assert ablations.read_results(results) == []
+    for name, seen, unexplained in (("plain-0", 0.9, 0.1), ("no-ramp-1", 0.7, 0.3), ("plain-1", 0.8, 0.2)):
         report = {
             "mean_swap_accuracy": seen,
             "swap": {"A": {"accuracy": 1.0, "gain_to_absent": 0.5}, "B": {"accuracy": 0.25, "gain_to_absent": 0.75}},
@@ -78,8 +79,11 @@ def test_tables_and_frontier_of_the_runs_that_are_done(script: Any, tmp_path: Pa
                 "B": {"probe_balanced": 0.6, "network_probe_balanced": 1.0},
             },
         }
-        write_json(tmp_path / name / "evaluation" / "report.json", report)
-    rows = [line.split(" | ") for line in ablations.show(tmp_path).splitlines() if line.startswith(("| plain", "| no"))]
+        assert ablations.kept_of({**report, "meta": {"size": 64}}) == report
+        with results.open("a") as file:
+            file.write(json.dumps({"run": name, "config": {}, "report": report}) + "\n")
+    shown = ablations.show(tmp_path, results)
+    rows = [line.split(" | ") for line in shown.splitlines() if line.startswith(("| plain", "| no"))]
     assert [row[0] for row in rows] == ["| plain", r"| no\-ramp"]
     assert rows[0][2:] == [
         "90.0 / 80.0%",
