@@ -5,9 +5,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 WHEEL := build/wheel
+OLDEST := build/oldest
+AUDIT := build/audit
+SOURCE := build/source
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test check pytest wheel-test clean
+.PHONY: help demo test check pytest wheel-test oldest audit dist clean
 
 help:  ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,6 +30,25 @@ pytest: $(VENV)/.installed-test  ## The tests, one process a core
 	$(BIN)/pytest -n auto
 
 wheel-test: $(WHEEL)/.tested  ## Build the wheel, install it into an empty environment and run it there
+
+oldest: $(VENV)/.installed-test  ## The tests with the oldest versions that pyproject.toml allows (PyPI's torch: 3 GB)
+	rm -rf $(OLDEST)
+	$(PYTHON) -m venv $(OLDEST)
+	$(BIN)/python scripts/oldest.py > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pip install --constraint $(OLDEST)/constraints.txt --editable '.[test]'
+	$(OLDEST)/bin/pytest -n auto -m 'not demo'
+
+audit: $(REQUIREMENTS)  ## Compare the tested versions with the known vulnerabilities (asks PyPI)
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/pip install --quiet pip-audit
+	$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
+
+dist: $(VENV)/.installed-test  ## Build wheel and sdist of the last commit into dist/, the same bytes wherever it is done
+	rm -rf $(SOURCE) dist
+	mkdir -p $(SOURCE)
+	git archive HEAD | tar -x -C $(SOURCE)
+	cd $(SOURCE) && SOURCE_DATE_EPOCH=$$(git -C $(CURDIR) log -1 --format=%ct) $(CURDIR)/$(BIN)/hatchling build -d $(CURDIR)/dist
+	sha256sum dist/*
 
 clean:  ## Delete the environment and everything built (not runs/)
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
@@ -52,7 +74,7 @@ $(WHEEL)/.tested: $(REQUIREMENTS) README.md LICENSE $(shell find src -type f -no
 	$(WHEEL)/env/bin/pip install --no-compile --constraint constraints.txt $(WHEEL)/*.whl
 	cd $(WHEEL) && env/bin/fader --help > /dev/null
 	cd $(WHEEL) && env/bin/fader --version
-	cd $(WHEEL) && env/bin/python -c 'import fader; fader.load'
+	cd $(WHEEL) && env/bin/fader info portraits
 	cd $(WHEEL) && env/bin/fader prepare portraits --count 24 --output portraits
 	rm -rf $(WHEEL)/env
 	@touch $@

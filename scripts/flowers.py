@@ -1,11 +1,12 @@
 """Figure 5 of the paper: real flowers whose pink is slid, and how far the background moves with it.
 
-    python scripts/flowers.py FLOWERS64 OUT [STEPS]
+    python scripts/flowers.py FLOWERS64 OUT [--steps STEPS]
 
 FLOWERS64 holds `images.zip` and `attributes.csv`, the 8,189 flowers of Oxford-102 at 64 pixels with colours computed
 from their petals. (With the captions, `fader prepare flowers FOLDER -o OUT/flowers --attributes pink` before this gives
 the colours by the paper's rule.) About 25 minutes on one CPU core. OUT/figure5.png has test pictures, evenly spaced in
-the split; OUT/run the model and its evaluation. A run that was interrupted goes on with the same command.
+the split; OUT/run the model and its evaluation. A run that was interrupted goes on with the same command, and what is
+done already is not done again.
 
 There are no masks of the flowers, so the background is told by a stand-in: the pixels that are green, or dark, in the
 picture itself. Seldom is one of those a petal's; but earth, sky and walls are then counted with the flowers.
@@ -13,18 +14,19 @@ picture itself. Seldom is one of those a petal's; but earth, sky and walls are t
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+from faces import evaluation
 from PIL import Image
 
-from fader import figures, markdown
+from fader import cli, figures, markdown
 from fader.config import configure
 from fader.datasets.folder import prepare_folder
 from fader.datasets.prepared import PreparedDataset, open_dataset
-from fader.evaluation.evaluate import evaluate
 from fader.evaluation.report import summary
 from fader.images import save_picture, to_pixels
 from fader.model import Model, load
@@ -46,7 +48,7 @@ ROWS = 5  # Of the figure, for each value of the attribute.
 GREEN, SATURATED, DARK = (70, 170), 0.15, 0.25  # Degrees of hue; shares of saturation and of value.
 
 
-def main(flowers: Path, output: Path, steps: int = 10_000) -> None:
+def main(flowers: Path, output: Path, steps: int) -> None:
     dataset, run = output / "flowers", output / "run"
     if not dataset.exists():
         # The published split has 1,020 pictures for training.
@@ -54,10 +56,11 @@ def main(flowers: Path, output: Path, steps: int = 10_000) -> None:
         table = flowers / "attributes.csv"
         print(prepare_folder(flowers / "images.zip", table, dataset, attributes=[ATTRIBUTE], random_split=split))
     train(dataset, run, configure("small", steps=steps, **SETTINGS), [ATTRIBUTE])
-    print(summary(evaluate(run, overwrite=True)))
-    model, data = load(run), open_dataset(dataset)
-    figure5(model, data, output / "figure5.png")
-    print(f"\n{output / 'figure5.png'}\n\n{background_change(model, data)}", end="")
+    print(summary(evaluation(run)))
+    model, data, figure = load(run), open_dataset(dataset), output / "figure5.png"
+    if not figure.exists():
+        figure5(model, data, figure)
+    print(f"\n{figure}\n\n{background_change(model, data)}", end="")
 
 
 def figure5(model: Model, data: PreparedDataset, path: Path) -> None:
@@ -108,4 +111,9 @@ def regions(pictures: np.ndarray) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("flowers64", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--steps", type=int, default=10_000)
+    given = parser.parse_args()
+    sys.exit(cli.exit_code(lambda: main(given.flowers64, given.output, given.steps)))

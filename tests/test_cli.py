@@ -26,6 +26,7 @@ from fader.config import (
     configure_icgan,
 )
 from fader.editing.figure import Selection
+from fader.editing.photos import Alignment
 from fader.errors import Interrupted, UserError
 
 VERBS = (
@@ -154,6 +155,13 @@ def test_options_override_the_preset_and_pictures_decide_the_size(
     assert not attributes
 
 
+@pytest.mark.parametrize("init", ["portraits", "hf:a/b"])
+def test_training_starts_from_a_model_by_its_name(portraits: Path, captured: Callable[..., Any], init: str) -> None:
+    calls = captured("fader.training.loop.train")
+    assert cli.main(["train", str(portraits), "--output", "run", "--init", init]) == 0
+    assert calls[0][0][5] == init
+
+
 def test_other_training_options(portraits: Path, captured: Callable[..., Any]) -> None:
     calls = captured("fader.training.loop.train")
     options = "--attributes Hat Smiling --classifier c --init i --device cpu --output run"
@@ -208,6 +216,7 @@ def test_values_that_do_not_go_together_are_refused(
                     "size": 128,
                     "channels": 1,
                     "crop": (1, 2, 3, 4),
+                    "align": False,
                     "random_split": (0.2, 0.3),
                     "seed": 5,
                     "workers": 2,
@@ -217,7 +226,7 @@ def test_values_that_do_not_go_together_are_refused(
             ),
         ),
         (
-            "prepare folder p -o d",
+            "prepare folder p -o d --align",
             "fader.datasets.folder.prepare_folder",
             (
                 (Path("p"), None, Path("d")),
@@ -227,6 +236,7 @@ def test_values_that_do_not_go_together_are_refused(
                     "size": 64,
                     "channels": 3,
                     "crop": None,
+                    "align": True,
                     "random_split": None,
                     "seed": 0,
                     "workers": None,
@@ -309,7 +319,8 @@ def test_values_that_do_not_go_together_are_refused(
             ((Path("m"), Path("d"), "train", Path("j"), Path("e"), "cpu", True), {}),
         ),
         (
-            "swap m a.png b.png -o o.png --attributes A B --together --separate s --device cpu --overwrite",
+            "swap m a.png b.png -o o.png --attributes A B --together --separate s --paste --face 2 --device cpu"
+            " --overwrite",
             "fader.editing.figure.swap",
             (
                 (
@@ -319,6 +330,7 @@ def test_values_that_do_not_go_together_are_refused(
                     ("A", "B"),
                     True,
                     Path("s"),
+                    Alignment(2, True),
                     "cpu",
                     True,
                 ),
@@ -326,7 +338,7 @@ def test_values_that_do_not_go_together_are_refused(
             ),
         ),
         (
-            "swap m photos -o edited --set A=1 B=-0.5 x=y=z --device cpu --workers 3 --strict --overwrite",
+            "swap m photos -o edited --set A=1 B=-0.5 x=y=z --align --device cpu --workers 3 --strict --overwrite",
             "fader.editing.folder.edit_folder",
             (
                 (
@@ -336,6 +348,7 @@ def test_values_that_do_not_go_together_are_refused(
                     {"A": "1", "B": "-0.5", "x=y": "z"},
                     (),
                     False,
+                    Alignment(1, False),
                     3,
                     True,
                     "cpu",
@@ -347,7 +360,7 @@ def test_values_that_do_not_go_together_are_refused(
         (
             "swap m photos -o edited.2 --attributes A B --together",
             "fader.editing.folder.edit_folder",
-            ((Path("m"), Path("photos"), Path("edited.2"), {}, ("A", "B"), True, None, False, "auto", False), {}),
+            ((Path("m"), Path("photos"), Path("edited.2"), {}, ("A", "B"), True, None, None, False, "auto", False), {}),
         ),
         (
             "slide m --dataset d --split valid --count 3 --attribute A --from -0.5 --to 1.5 --steps 4 --gif -o o.png",
@@ -362,6 +375,7 @@ def test_values_that_do_not_go_together_are_refused(
                     1.5,
                     4,
                     True,
+                    None,
                     None,
                     "auto",
                     False,
@@ -416,6 +430,30 @@ def test_values_that_do_not_go_together_are_refused(
             "fader.study.selection.select",
             ((Path("r"), Path("s"), Path("d"), 2, 3, Path("c.txt"), 4, True), {}),
         ),
+        (
+            "evaluate portraits -o r",
+            "fader.evaluation.evaluate.evaluate",
+            (("portraits", None, "test", None, Path("r"), "auto", False), {}),
+        ),
+        (
+            "evaluate ./portraits",
+            "fader.evaluation.evaluate.evaluate",
+            ((Path("portraits"), None, "test", None, None, "auto", False), {}),
+        ),
+        (
+            "compare portraits hf:a/b@c runs/d --output r",
+            "fader.evaluation.compare.compare",
+            (
+                (("portraits", "hf:a/b@c", Path("runs/d")), Path("r"), None, "test", (), None, "auto", False),
+                {},
+            ),
+        ),
+        (
+            "swap portraits p -o d",
+            "fader.editing.folder.edit_folder",
+            (("portraits", Path("p"), Path("d"), {}, (), False, None, None, False, "auto", False), {}),
+        ),
+        ("info hf:a/b", "fader.info.describe", (("hf:a/b", False), {})),
         ("info d --verify", "fader.info.describe", ((Path("d"), True), {})),
         ("demo -o r --count 9 --steps 8 --device cpu", "fader.demo.demo", ((Path("r"), 9, 8, "cpu"), {})),
     ],

@@ -14,8 +14,11 @@ from urllib.parse import urlsplit
 
 import pytest
 import torch
+from PIL import Image
 
 import fader
+from fader.attributes import Schema
+from fader.cli import main
 from fader.model import save_model
 from tests.models import tiny_model
 from tests.refusals import refusal
@@ -30,8 +33,9 @@ class Hub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answers)
         self.files: dict[str, bytes] = {}
+        self.sizes: dict[str, int] = {}  # What it says instead of how large files are.
         self.created: list[dict[str, Any]] = []
-        self.asked: list[str] = []
+        self.asked: list[tuple[str, str]] = []  # Methods and paths.
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -42,9 +46,10 @@ class Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
-        self.server.asked.append(path)
-        if path.startswith("/api/models/someone/faces/revision/"):
-            siblings = [{"rfilename": name} for name in self.server.files]
+        self.server.asked.append((self.command, path))
+        if path == "/api/models/someone/faces" or path.startswith("/api/models/someone/faces/revision/"):
+            sizes = {name: len(data) for name, data in self.server.files.items()} | self.server.sizes
+            siblings = [{"rfilename": name, "size": size} for name, size in sizes.items()]
             self._json({"id": "someone/faces", "sha": COMMIT, "siblings": siblings})
         elif path.startswith("/api/models/someone/faces/tree/"):
             self._json(
@@ -129,14 +134,58 @@ def test_pushed_and_loaded(hub: Hub, tmp_path: Path) -> None:
     for name, tensor in model.network.state_dict().items():
         assert torch.equal(tensor, loaded.network.state_dict()[name])
     assert not list((tmp_path / "cache").rglob("evil.py"))
-    assert not any(path.endswith("evil.py") for path in hub.asked)
+    assert not any(path.endswith("evil.py") for _, path in hub.asked)
 
 
 def test_what_is_on_the_hub_is_not_trusted(hub: Hub, tmp_path: Path) -> None:
-    save_model(tiny_model(), tmp_path / "model")
-    hub.files = {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()}
+    put(hub, tiny_model(), tmp_path)
     hub.files["model.safetensors"] = hub.files["classifier.safetensors"]
     assert "model.safetensors" in refusal(lambda: fader.load("hf:someone/faces"))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("model.safetensors", 4 * 10**9 + 1), ("config.json", 10**6 + 1), ("README.md", 10**12)]
+)
+def test_absurd_sizes_are_refused_before_anything_is_fetched(hub: Hub, tmp_path: Path, name: str, size: int) -> None:
+    put(hub, tiny_model(), tmp_path)
+    hub.sizes[name] = size
+    message = refusal(lambda: fader.load("hf:someone/faces"))
+    assert message.startswith(f"hf:someone/faces: {name} takes {size:,} bytes; of a model it may take ")
+    assert not any("/resolve/" in path and method == "GET" for method, path in hub.asked)
+    hub.files["huge.bin"] = b"of no concern"
+    hub.sizes = {"huge.bin": 10**15}
+    fader.load("hf:someone/faces", device="cpu")
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_what_was_fetched_is_there_without_the_hub(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    put(hub, tiny_model(), tmp_path)
+    before = fader.load("hf:someone/faces", device="cpu")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    hub.shutdown()
+    hub.server_close()
+    assert fader.load("hf:someone/faces", device="cpu").fingerprint == before.fingerprint
+    assert refusal(lambda: fader.load("hf:someone/others")).startswith("hf:someone/others: ")
+
+
+def test_verbs_take_a_name(hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put(hub, tiny_model(Schema.binary(["Smiling"])), tmp_path)
+    picture = str(tmp_path / "me.png")
+    Image.new("RGB", (40, 50), (90, 60, 30)).save(picture)
+    assert main(["info", "hf:someone/faces"]) == 0
+    assert "Model hf:someone/faces" in capsys.readouterr().out
+    assert main(["swap", "hf:someone/faces@main", picture, "-o", str(tmp_path / "swap.png")]) == 0
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (40, 50)).save(tmp_path / "pictures" / "a.png")
+    assert main(["swap", "hf:someone/faces", str(tmp_path / "pictures"), "-o", str(tmp_path / "edited")]) == 0
+
+
+def put(hub: Hub, model: fader.Model, tmp_path: Path) -> None:
+    """The files of a model on the hub."""
+    save_model(model, tmp_path / "model")
+    hub.files = {file.name: file.read_bytes() for file in (tmp_path / "model").iterdir()}
 
 
 def test_nothing_there(hub: Hub, tmp_path: Path) -> None:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -18,8 +23,15 @@ from torch import Tensor
 
 from fader import cli
 from fader.attributes import Schema
-from fader.config import Config, configure
+from fader.config import JUDGE, Config, configure
+from fader.datasets.portraits.specification import SCHEMA
 from fader.datasets.prepared import DatasetWriter, PreparedDataset, open_dataset
+from fader.evaluation.evaluate import ends_of
+from fader.files import read_json
+from fader.model import load, save_model
+from fader.training.run import create_or_continue
+from tests.models import tiny_model
+from tests.refusals import refusal
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
@@ -110,6 +122,7 @@ def test_the_commands_of_the_figures_are_understood(
     paper = script("paper")
     data, calls = open_dataset(portraits), []
     monkeypatch.setattr("fader.datasets.prepared.open_dataset", lambda _: data)
+    monkeypatch.setattr(paper, "open_dataset", lambda _: replace(data, size=paper.SCALES[scale].size))
     for target in (
         "datasets.celeba.prepare_celeba",
         "training.loop.train",
@@ -122,8 +135,9 @@ def test_the_commands_of_the_figures_are_understood(
             return "" if target.endswith("celeba") else []
 
         monkeypatch.setattr(f"fader.{target}", note)
-    items = [item for item in paper.ITEMS if item != "table1"]
-    assert paper.main(Path("c"), Path("o"), paper.SCALES[scale], items, ["--seed", "7"], True) == 0
+    chosen = paper.SCALES[scale]
+    chosen = replace(chosen, training=[*chosen.training, "--seed", "7"])
+    assert paper.main(Path("c"), Path("o"), chosen, ["figure1", "figure3", "figure4"], True) == 0
     trained = {values[1].name: values for kind, values, _ in calls if kind == "train"}
     assert list(trained) == ["Young", "Male", "Eyeglasses", "Mouth_Slightly_Open", "Smiling", "together"]
     assert len([kind for kind, *_ in calls if kind == "train"]) == 6
@@ -154,14 +168,81 @@ def test_what_failed_or_is_there_is_not_gone_on_with(
         return 2 if command[0] == "slide" else 0
 
     monkeypatch.setattr(cli, "main", run)
-    (tmp_path / "pictures").mkdir()
-    assert paper.main(tmp_path / "c", tmp_path, paper.SCALES["small"], ["figure1"], [], True) == 2
+    pictures_of_halves(tmp_path / "pictures", splits=(0, 1, 2))
+    small = replace(paper.SCALES["small"], size=32)
+    assert paper.main(tmp_path / "c", tmp_path, small, ["figure1"], True) == 2
     assert [command[0] for command in ran] == ["train", "train", "slide"]
     capsys.readouterr()
-    assert paper.main(tmp_path / "c", tmp_path, paper.SCALES["small"], ["table1"], [], False) == 0
+    assert paper.main(tmp_path / "c", tmp_path, small, ["table1", "study"], False) == 0
     assert len(ran) == 3
     listed = capsys.readouterr().out.splitlines()
-    assert [line.split()[1] for line in listed] == ["prepare", *["train"] * 3, "prepare", "train", "compare"]
+    assert [line.split()[1] for line in listed] == ["prepare", *["train"] * 3, "prepare", "train", "compare", "study"]
+
+
+def test_pictures_of_another_scale_or_without_a_split_are_refused(
+    script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paper = script("paper")
+    monkeypatch.setattr(cli, "main", lambda command: 0)
+    pictures_of_halves(tmp_path / "pictures", splits=(0, 2))
+    large, small = paper.SCALES["paper"], replace(paper.SCALES["small"], size=32)
+    for scale, words in ((large, "32 pixels, not 256"), (small, "no picture is in split 'valid'")):
+        message = refusal(partial(paper.main, tmp_path / "c", tmp_path, scale, ["figure1"], True))
+        assert words in message
+    (tmp_path / "attributes.csv").write_text("file,Male\n1.jpg,1\n")
+    message = refusal(lambda: script("faces").write_table(tmp_path / "attributes.csv", tmp_path / "faces.csv"))
+    assert 'needs a column "split"' in message
+    assert not (tmp_path / "faces.csv").exists()
+
+
+def test_table_1_has_the_papers_rows_of_three_models_and_an_icgan(script: Any) -> None:
+    def of_system(attributes: Sequence[str], share: float) -> dict[str, Any]:
+        rows = {"real": 0.875, "reconstruction": share, "swap": share / 2}
+        values = {
+            "table1": {a: {row: {"first": of, "whole": 0.0} for row, of in rows.items()} for a in attributes},
+            "naturalness": {"reconstruction": {"auc": share}, "swap": {a: {"auc": share / 4} for a in attributes}},
+        }
+        return {**values, "intervals": intervals_of(values)}
+
+    def intervals_of(value: Any) -> Any:
+        return {k: intervals_of(v) for k, v in value.items()} if isinstance(value, dict) else [value, value]
+
+    paper = script("paper")
+    systems = {
+        name: of_system([name], share) for name, share in zip(paper.SINGLE["table1"], (0.8, 0.6, 0.4), strict=True)
+    }
+    table = paper.table1({"systems": {**systems, "icgan": of_system(paper.ICGAN_ATTRIBUTES, 0.2)}})
+    rows = [
+        [cell.split(" (")[0] for cell in line.strip("| ").split(" | ")] for line in table.splitlines() if "|" in line
+    ]
+    accuracy, naturalness = rows[2:7], rows[9:]
+    assert accuracy == [
+        ["Real", "87.5%", "89.0%", "87.5%", "88.3%", "87.5%", "97.6%"],
+        ["IcGAN AE", "20.0%", "88.1%", "20.0%", "91.7%", "20.0%", "86.2%"],
+        ["IcGAN Swap", "10.0%", "10.1%", "10.0%", "9.9%", "10.0%", "47.5%"],
+        ["FadNet AE", "80.0%", "91.8%", "60.0%", "90.1%", "40.0%", "94.5%"],
+        ["FadNet Swap", "40.0%", "66.2%", "30.0%", "97.1%", "20.0%", "76.6%"],
+    ]
+    assert naturalness == [
+        ["IcGAN AE", "0.200", "0.200", "0.200"],
+        ["IcGAN Swap", "0.050", "0.050", "0.050"],
+        ["FadNet AE", "0.800", "0.600", "0.400"],
+        ["FadNet Swap", "0.200", "0.150", "0.100"],
+    ]
+
+
+def test_a_script_says_in_a_sentence_what_it_cannot_use(script: Any, tmp_path: Path) -> None:
+    for name, words in (("paper", "nowhere"), ("flowers", "images.zip"), ("faces", "attributes.csv")):
+        done = subprocess.run(
+            [sys.executable, SCRIPTS / f"{name}.py", tmp_path / "nowhere", tmp_path / "out"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 2
+        assert done.stderr.startswith("fader: ")
+        assert words in done.stderr
+        assert done.stderr.count("\n") == 1
 
 
 class Brightening:
@@ -207,15 +288,56 @@ def test_the_background_is_told_by_what_is_green_or_dark(script: Any, tmp_path: 
     ]
 
 
-def pictures_of_halves(folder: Path) -> PreparedDataset:
-    """Two test pictures, not pink and pink by their labels: half pink, half green; the green of one is half black."""
+def pictures_of_halves(folder: Path, splits: Sequence[int] = (2, 2)) -> PreparedDataset:
+    """Pictures in these splits, not pink and pink by their labels: half pink, half green; half the green of the latter
+    is black."""
     folder.mkdir()
     with DatasetWriter(folder, Schema.binary(["pink"]), 32, 3) as writer:
-        for label in (0, 1):
+        for i, split in enumerate(splits):
+            label = i % 2
             picture = np.full((32, 32, 3), (255, 105, 180), np.uint8)
             picture[:, 16:] = (40, 160, 40)
             if label:
                 picture[16:, 16:] = 0
-            writer.add(picture, np.array([label], np.uint8), 2, str(label))
+            writer.add(picture, np.array([label], np.uint8), split, str(i))
         writer.finish({"crop": "centre", "picture_size": None}, {"kind": "folder"})
     return open_dataset(folder)
+
+
+def test_a_run_is_bundled_with_a_card_of_its_figures(
+    script: Any, tmp_path: Path, portraits: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("fader.evaluation.judge.JUDGE", replace(JUDGE, width=4, max_width=8, epochs=0.5))
+    bundle, data = script("bundle"), open_dataset(portraits)
+    config = configure("small", width=8, max_width=16, steps=4000, erase=False, ema=0.9, adversarial_weight=0.01)
+    run = create_or_continue(tmp_path / "my run", config, SCHEMA, data)
+    selection = {"chosen by": "the rule", "step": 3000, "epoch": 2, "seconds": 600.0}
+    model = tiny_model(SCHEMA, size=64, layers=5)
+    model.config, model.selection = config, selection
+    save_model(model, run.model)
+    bundle.main(run.folder, "two cores", tmp_path / "bundled")
+    assert "Missed: mean swap accuracy is" in capsys.readouterr().out
+    shipped, report = load(tmp_path / "bundled"), read_json(run.folder / "bundle" / "evaluation" / "report.json")
+    for name, tensor in model.network.state_dict().items():
+        half = tensor.half() if tensor.is_floating_point() else tensor
+        assert torch.equal(shipped.network.state_dict()[name], half.to(tensor.dtype))
+    assert shipped.selection == selection
+    assert shipped.ends == ends_of(report)
+    valid = shipped.encode_framed(data.images[data.indices("valid")])
+    assert shipped.errors["mse_max"] == pytest.approx(valid.reconstruction_errors.max(), rel=1e-5)
+    text = (tmp_path / "bundled" / "README.md").read_text()
+    swap = report["swap"]["Hat"]
+    assert f"| Hat | {swap['accuracy']:.1%} | {swap['to_present']:.1%} |" in text
+    assert f"| unexplained | {report['reconstruction']['unexplained']:.2%} |" in text
+    assert "3,000 steps of 16 pictures, of a schedule of 4,000, in\n10 minutes on two cores." in text
+    prepare, classifier, train, again = re.findall(r"```bash\n(.*)\n(.*)\n(.*)\n(.*)\n```", text)[0]
+    assert prepare == "fader prepare portraits --count 80 -o runs/portraits"
+    folder = "'runs/my run-classifier'"
+    assert classifier == f"fader classifier runs/portraits -o {folder} --width 4 --max-width 8 --hidden 8"
+    assert again == "python scripts/bundle.py runs/'my run' 'two cores'"
+    calls = []
+    monkeypatch.setattr("fader.datasets.prepared.open_dataset", lambda _: data)
+    monkeypatch.setattr("fader.training.loop.train", lambda *arguments: calls.append(arguments))
+    assert cli.main(shlex.split(train)[1:]) == 0
+    assert calls[0][1:3] == (Path("runs/my run"), config)
+    assert Path("runs/my run-classifier") in calls[0]

@@ -22,28 +22,30 @@ import fader
 from fader.config import ICGAN_PRESETS, PRESETS, ClassifierConfig, NetworkConfig, configure, configure_icgan
 from fader.datasets.portraits.specification import COUNT, SIZE
 from fader.errors import Interrupted, ProcessLostError, UserError
-from fader.files import is_url
+from fader.locations import parse
 from fader.progress import say
 
 DEFAULT_PRESET = "small"
 OF_DATASET = ("size", "channels")  # Fields whose default is the dataset's, not the preset's.
 
-# A folder or a URL, which a Path would spoil.
+# A folder, or a URL or a model's name, which a Path would spoil.
 Location = Annotated[
     Path | str,
     PrimitiveConstructorSpec(
         nargs=1,
         metavar="PATH",
-        instance_from_str=lambda texts: texts[0] if is_url(texts[0]) else Path(texts[0]),
+        instance_from_str=lambda texts: parse(texts[0]),
         is_instance=lambda value: isinstance(value, Path | str),
         str_from_instance=lambda value: [str(value)],
     ),
 ]
 Dataset = Annotated[Positional[Location], arg(metavar="DATASET")]
 OfDataset = Annotated[Location | None, arg(metavar="DATASET", help_behavior_hint="")]
-Model = Annotated[Positional[Path], arg(metavar="MODEL")]
+Model = Annotated[Positional[Location], arg(metavar="MODEL")]
+Models = Annotated[Positional[tuple[Location, ...]], arg(metavar="MODEL ...", help_behavior_hint="")]
 Pictures = Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE ...", help_behavior_hint="")]
 Output = Annotated[Path, arg(aliases=["-o"])]
+Names = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: those of their folders)")]
 Attributes = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")]
 Folder = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
 StudyFolder = Annotated[Positional[Path], arg(metavar="STUDY")]
@@ -69,6 +71,16 @@ Workers = Annotated[
 StepCount = Annotated[
     int | None, arg(metavar="INT", help_behavior_hint=f"(default: {PRESETS['small'].training.steps})")
 ]
+Align = Annotated[Flag, arg(help="Find the face in each picture, and place it as in the training pictures.")]
+Paste = Annotated[Flag, arg(help="Put the edited face back into the whole picture, in full resolution; aligns.")]
+Face = Annotated[
+    int | None,
+    arg(
+        metavar="INT",
+        help="Which face of a picture with several to edit.",
+        help_behavior_hint="(default: 1, the largest)",
+    ),
+]
 Overwrite = Annotated[Flag, arg(help="Replace what is at the output.")]
 
 
@@ -79,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     130 or 143: stopped by Ctrl-C or SIGTERM. Anything else is a defect of fader and leaves a traceback.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
-    try:
+
+    def run() -> None:
         if arguments == ["--version"]:
             print(f"fader {fader.__version__}")
         else:
@@ -89,6 +102,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 args=arguments,
                 config=(tyro.conf.OmitArgPrefixes, tyro.conf.HelptextFromCommentsOff),
             )
+
+    return exit_code(run)
+
+
+def exit_code(run: Callable[[], object]) -> int:
+    """Call a command, say in a sentence why it was left if it was, and return its exit code, as `main` has them."""
+    try:
+        run()
         sys.stdout.flush()
     except UserError as error:
         say(f"fader: {error}")
@@ -121,6 +142,9 @@ def _app(system: str, preset: str) -> SubcommandApp:
     study.command(name="import")(study_import)
     study.command(name="report")(study_report)
     study.command(name="select")(study_select)
+    exporting = SubcommandApp()
+    exporting.command(name="onnx")(export_onnx)
+    exporting.command(name="web")(export_web)
     importing = SubcommandApp()
     importing.command(name="released")(import_released)
     app = SubcommandApp()
@@ -133,7 +157,9 @@ def _app(system: str, preset: str) -> SubcommandApp:
     app.command(compare)
     app.command(swap)
     app.command(slide)
+    app.command(studio)
     app.command(study, name="study", help="Put models before people, by the protocol of section 5.1.")
+    app.command(exporting, name="export", help="Take a model out of PyTorch.")
     app.command(importing, name="import", help="Make a model folder of a model that others made.")
     app.command(info)
     return app
@@ -164,6 +190,7 @@ def prepare_folder(
     size: int = 64,
     channels: Literal[1, 3] = 3,
     crop: Crop = None,
+    align: Flag = False,
     random_split: Annotated[tuple[float, float] | None, arg(metavar="VALID TEST", help_behavior_hint="")] = None,
     seed: int = 0,
     workers: Workers = None,
@@ -180,6 +207,8 @@ def prepare_folder(
         file_column: The column with the names of the files.
         size: Side of the prepared pictures in pixels: a power of two from 32.
         channels: 3 for colour, 1 for grey.
+        align: Move, scale and turn every picture so that its largest face lies as in CelebA; without a face it is left
+            out.
         random_split: Shares to draw for validation and test: 0.1 0.1, unless there is a column "split".
         seed: Another seed draws another split.
     """
@@ -194,6 +223,7 @@ def prepare_folder(
         size=size,
         channels=channels,
         crop=crop,
+        align=align,
         random_split=random_split,
         seed=seed,
         workers=workers,
@@ -341,7 +371,7 @@ def train_verb(preset: str) -> Callable[..., None]:
         preset: Literal["paper", "released", "small"] = DEFAULT_PRESET,  # type: ignore[assignment]
         attributes: Attributes = (),
         classifier: Folder = None,
-        init: Folder = None,
+        init: Annotated[Location | None, arg(metavar="MODEL", help_behavior_hint="")] = None,
         device: Device = "auto",
         *,
         network: Annotated[dict[str, Any], arg(constructor=_options(shown.network))],
@@ -357,7 +387,7 @@ def train_verb(preset: str) -> Callable[..., None]:
             preset: The settings to start from: the paper's, its authors' code's, or 64 pixels on a CPU.
             attributes: What to learn to slide.
             classifier: A classifier folder to measure the swaps with; by default one is trained.
-            init: A run or model folder to start from; its attributes may be others.
+            init: A run or model to start from; its attributes may be others.
         """
         from fader.datasets.prepared import open_dataset
         from fader.training import processes
@@ -448,7 +478,7 @@ def evaluate(
     """Measure a model: reconstruction, swaps, what the latent still tells; and say why a fader does little.
 
     Args:
-        model: A run or model folder.
+        model: A run or model folder, portraits (the model that comes with fader) or hf:user/model.
         dataset: A dataset to evaluate on; by default the run's.
         split: Which of its splits.
         judge: A classifier folder to judge the swaps by; by default one is trained and kept.
@@ -460,12 +490,14 @@ def evaluate(
 
 
 def compare(
-    models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL ...")],
+    models: Models,
     *,
     output: Output,
     dataset: OfDataset = None,
     split: Split = "test",
-    names: Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: the folders')")] = (),
+    names: Annotated[
+        tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: those of their folders)")
+    ] = (),
     judge: Folder = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
@@ -473,7 +505,7 @@ def compare(
     """Measure several models on the same pictures: Table 1 of the paper, strength, naturalness and all of `evaluate`.
 
     Args:
-        models: Run or model folders; differences are to the first.
+        models: Runs or models, named as for `evaluate`; differences are to the first.
         output: The folder to write: report.json, report.md, per_image.csv and figures.
         dataset: A dataset with the attributes of all models; by default that of the first run.
         split: Which of its splits.
@@ -493,6 +525,9 @@ def swap(
     together: Flag = False,
     values: Annotated[tuple[str, ...], arg(name="set", metavar="NAME=VALUE ...", help_behavior_hint="")] = (),
     separate: Folder = None,
+    align: Align = False,
+    paste: Paste = False,
+    face: Face = None,
     dataset: OfDataset = None,
     split: Split = "test",
     count: int = 10,
@@ -507,7 +542,7 @@ def swap(
     folder are written edited, each as a file; the same command goes on with what was stopped.
 
     Args:
-        model: A run or model folder.
+        model: A run or model folder, portraits (the model that comes with fader) or hf:user/model.
         pictures: Picture files of any size, or folders of them; none with --dataset.
         output: The figure or the folder to write.
         attributes: What to swap.
@@ -520,13 +555,14 @@ def swap(
     """
     from fader.images import names_picture
 
+    aligned = _alignment(align, paste, face)
     if names_picture(output):
         if values or strict or workers is not None:
             raise UserError("--set, --workers and --strict are for a whole folder: name a folder as the output.")
         from fader.editing import figure
 
         shown = _to_show(pictures, dataset, split, count)
-        _print_paths(figure.swap(model, shown, output, attributes, together, separate, device, overwrite))
+        _print_paths(figure.swap(model, shown, output, attributes, together, separate, aligned, device, overwrite))
     else:
         if separate or dataset or len(pictures) != 1:
             raise UserError(
@@ -538,7 +574,7 @@ def swap(
         setting = _assignments(values)
         print(
             folder.edit_folder(
-                model, pictures[0], output, setting, attributes, together, workers, strict, device, overwrite
+                model, pictures[0], output, setting, attributes, together, aligned, workers, strict, device, overwrite
             )
         )
 
@@ -553,6 +589,9 @@ def slide(
     steps: int = 10,
     gif: Flag = False,
     separate: Folder = None,
+    align: Align = False,
+    paste: Paste = False,
+    face: Face = None,
     dataset: OfDataset = None,
     split: Split = "test",
     count: int = 10,
@@ -562,7 +601,7 @@ def slide(
     """Draw pictures with one attribute slid from a value to another (figure 1 of the paper).
 
     Args:
-        model: A run or model folder.
+        model: A run or model folder, portraits (the model that comes with fader) or hf:user/model.
         pictures: Picture files of any size, or folders of them; none with --dataset.
         output: The figure to write.
         attribute: What to slide.
@@ -578,11 +617,37 @@ def slide(
     from fader.editing import figure
 
     shown = _to_show(pictures, dataset, split, count)
-    _print_paths(figure.slide(model, shown, output, attribute, start, stop, steps, gif, separate, device, overwrite))
+    aligned = _alignment(align, paste, face)
+    _print_paths(
+        figure.slide(model, shown, output, attribute, start, stop, steps, gif, separate, aligned, device, overwrite)
+    )
+
+
+def studio(
+    models: Models = (),
+    *,
+    address: str = "127.0.0.1",
+    port: int = 8766,
+    public_url: Annotated[str | None, arg(metavar="URL", help_behavior_hint="")] = None,
+    browser: bool = True,
+    device: Device = "auto",
+) -> None:
+    """Open the studio: a page in the browser with a fader for each attribute, for one's own pictures; until Ctrl-C.
+
+    Args:
+        models: Runs or models to choose among, named as for `evaluate`; by default portraits.
+        address: Where to listen: by default this machine alone; 0.0.0.0 for everybody.
+        port: Where to listen; 0 is any free port.
+        public_url: How visitors reach it, if not by that address, as https://studio.example.org from a proxy before it.
+        browser: Open the page; without, its link is only printed.
+    """
+    from fader.studio.serve import studio as serve_studio
+
+    serve_studio(models, address, port, public_url, browser, device)
 
 
 def study_create(
-    models: Annotated[Positional[tuple[Path, ...]], arg(metavar="MODEL ...", help_behavior_hint="")],
+    models: Models,
     dataset: Annotated[Location, arg(metavar="DATASET")],
     output: Output,
     attributes: Annotated[
@@ -603,7 +668,7 @@ def study_create(
     """Draw the pictures of Table 1 for raters: real ones, and each model's reconstructions and swaps, unnamed.
 
     Args:
-        models: Run or model folders.
+        models: Runs or models, named as for `evaluate`.
         dataset: A dataset with the attributes of all models, or its URL.
         output: The study folder to write.
         attributes: What the tasks are of.
@@ -649,7 +714,6 @@ def study_serve(
         port: Where to listen; 0 is any free port.
         public_url: How raters reach it, if not by that address, as https://study.example.org from a proxy before it.
     """
-    _needs_web()
     from fader.study.serve import serve
 
     serve(study, address, port, public_url)
@@ -730,6 +794,46 @@ def study_select(
     print(select(run, output, dataset, count, raters, consent, seed, overwrite))
 
 
+def export_onnx(model: Model, output: Output, overwrite: Overwrite = False) -> None:
+    """Write a model as ONNX graphs from bytes and fader values to bytes, checked against PyTorch.
+
+    Args:
+        model: A run or model folder.
+        output: The folder to write.
+    """
+    from fader.export import onnx
+
+    print(onnx.export_onnx(model, output, overwrite))
+
+
+def export_web(
+    models: Models,
+    output: Output,
+    runtime: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: npm fetches it)")] = None,
+    pictures: Annotated[
+        Path | None, arg(metavar="PATH", help_behavior_hint="(default: drawn portraits, of a model of those)")
+    ] = None,
+    count: int = 24,
+    webgpu: Flag = False,
+    cdn: Flag = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the studio's page as files for any web server: the models compute in the browser, no picture leaves it.
+
+    Args:
+        models: Runs or models to choose among, named as for `evaluate`.
+        output: The folder to write.
+        runtime: The npm package onnxruntime-web of the right version: its folder or its .tgz.
+        pictures: A folder or zip archive of pictures to start from.
+        count: How many pictures to start from.
+        webgpu: Decode on the GPU in browsers where that gives the same pictures.
+        cdn: Have browsers load the runtime from jsDelivr instead of copying it (20 MB less; jsDelivr sees who visits).
+    """
+    from fader.export import web
+
+    print(web.export_web(models, output, runtime, pictures, count, webgpu, cdn, overwrite))
+
+
 def import_released(
     model: Annotated[Positional[Path], arg(metavar="MODEL.pth")],
     output: Output,
@@ -753,7 +857,8 @@ def info(folder: Annotated[Positional[Location], arg(metavar="FOLDER")], verify:
     """Say what a dataset, run, model or classifier folder holds.
 
     Args:
-        folder: Any folder that fader wrote; a dataset may be given by its URL.
+        folder: Any folder that fader wrote; or a dataset's URL, portraits (the model that comes with fader) or
+            hf:user/model.
         verify: Read all of a dataset and compare it with its checksums.
     """
     from fader.info import describe
@@ -783,15 +888,6 @@ def _options(part: Any) -> Any:
     return TypedDict(type(part).__name__, fields, total=False)  # type: ignore[operator]
 
 
-def _needs_web() -> None:
-    """Raises UserError if the extra "web" is not installed."""
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError:
-        raise UserError("Serving takes the extra 'web': pip install 'fader-networks[web]'.") from None
-
-
 def _system_and_preset(arguments: Sequence[str]) -> tuple[str, str]:
     """The system and its preset that are named on the command line, found before the rest is parsed."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -809,6 +905,17 @@ def _to_show(pictures: Sequence[Path], dataset: Path | str | None, split: str, c
     if bool(pictures) == (dataset is not None):
         raise UserError("Give pictures, or --dataset with a prepared dataset to take them from: one of the two.")
     return Selection(dataset, split, count) if dataset else pictures
+
+
+def _alignment(align: bool, paste: bool, face: int | None) -> Any:
+    """What to do about the faces in photos; None where they are taken as they are."""
+    if not align and not paste:
+        if face is not None:
+            raise UserError("--face chooses among the faces that --align or --paste finds; add one of them.")
+        return None
+    from fader.editing.photos import Alignment
+
+    return Alignment(1 if face is None else face, paste)
 
 
 def _assignments(texts: Sequence[str]) -> dict[str, str]:

@@ -4,28 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from os import PathLike
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from fader.errors import UserError
 
 PREFIX = "hf:"
+MOST_BYTES = {".safetensors": 4 * 10**9}  # Of a file that is fetched; of the preset `paper` it has 0.2 * 10**9.
+MOST_OTHER_BYTES = 10**6
 
 
-def on_hub(location: str | PathLike[str]) -> bool:
-    """Whether this names a model on the hub, as hf:user/model, and not a path."""
-    return str(location).startswith(PREFIX)
+def on_hub(location: str) -> bool:
+    """Whether this names a model on the hub, as hf:user/model."""
+    return location.startswith(PREFIX)
 
 
 def download(location: str, names: Sequence[str]) -> Path:
     """The folder in huggingface_hub's cache with these files, and no others, of hf:user/model.
 
-    hf:user/model@REVISION names a branch, tag or commit. Raises UserError where there is none, or no way to it.
+    hf:user/model@REVISION names a branch, tag or commit. Raises UserError where there is none, or no way to it and it
+    was not fetched before; and, before anything is fetched, where a file is larger than one of a model may be.
     """
     repository, _, revision = location.removeprefix(PREFIX).partition("@")
     with _hub(location) as hub:
-        return Path(hub.snapshot_download(repository, revision=revision or None, allow_patterns=list(names)))
+        from httpx2 import HTTPError
+
+        fetch = partial(hub.snapshot_download, repository, revision=revision or None, allow_patterns=list(names))
+        try:
+            info = hub.HfApi().model_info(repository, revision=revision or None, files_metadata=True)
+        except (HTTPError, OSError) as error:  # There is no way to it, or it is not there.
+            try:
+                return Path(fetch(local_files_only=True))
+            except hub.errors.LocalEntryNotFoundError:
+                raise error from None
+        for file in info.siblings or []:
+            most = MOST_BYTES.get(Path(file.rfilename).suffix, MOST_OTHER_BYTES)
+            if file.rfilename in names and not (file.size is not None and file.size <= most):
+                size = "does not say its size" if file.size is None else f"takes {file.size:,} bytes"
+                raise UserError(f"{location}: {file.rfilename} {size}; of a model it may take {most:,}.")
+        return Path(fetch())
 
 
 def upload(folder: Path, names: Sequence[str], repository: str, private: bool) -> str:

@@ -13,7 +13,7 @@ import io
 import math
 import warnings
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -119,6 +119,8 @@ def centre_box(width: int, height: int) -> tuple[int, int, int, int]:
 
 Box = tuple[float, float, float, float]
 """Of a picture, in its pixels: left, top, right, bottom."""
+FacePoints = tuple[tuple[float, float], ...]
+"""Where the five points of `alignment.Face` lie in a frame, in units of its side: pairs of x and y."""
 
 
 @dataclass(frozen=True)
@@ -129,15 +131,20 @@ class Framing:
     """What was cut out; by default the largest centred square."""
     picture_size: tuple[int, int] | None = None
     """The (width, height) that all of its pictures had, where they had one."""
+    points: FacePoints | None = field(default=None, compare=False)
+    """Where faces have their five points in its pictures, if it is of faces and that is known. Framings that cut alike
+    are equal without them."""
 
     def box(self, width: int, height: int) -> Box:
         """What to cut out of a picture of this size: the crop if it is the dataset's size, else the centred square."""
         return self.crop if self.crop and self.picture_size == (width, height) else centre_box(width, height)
 
     def to_json(self) -> dict[str, Any]:
+        points = {"points": [list(point) for point in self.points]} if self.points else {}
         return {
             "crop": list(self.crop) if self.crop else "centre",
             "picture_size": list(self.picture_size) if self.picture_size else None,
+            **points,
         }
 
     @classmethod
@@ -145,11 +152,18 @@ class Framing:
         """The framing that `to_json` wrote. Raises UserError if `data` is anything else."""
         crop: Any = data.get("crop") if isinstance(data, dict) else None
         size: Any = data.get("picture_size") if isinstance(data, dict) else None
+        points: Any = data.get("points") if isinstance(data, dict) else None
+        if points is not None and not (
+            isinstance(points, list)
+            and len(points) == 5
+            and all(_numbers(p, 2) and -1 <= min(p) <= max(p) <= 2 for p in points)
+        ):
+            raise UserError("The framing is damaged: points has to be five pairs of numbers, from 0 to 1 in the frame.")
         if (crop == "centre" or _numbers(crop, 4)) and (size is None or _numbers(size, 2)):
             crop, size = None if crop == "centre" else tuple(crop), tuple(size) if size else None
             right, bottom = size or (float("inf"), float("inf"))
             if crop is None or (0 <= crop[0] < crop[2] <= right and 0 <= crop[1] < crop[3] <= bottom):
-                return cls(crop, size)
+                return cls(crop, size, tuple((x, y) for x, y in points) if points else None)
         raise UserError("The framing is damaged: it takes a crop, which is centre or a box, and a picture_size.")
 
 
@@ -192,10 +206,15 @@ def to_pixels(arrays: np.ndarray | Tensor, device: Any = None) -> Tensor:
 
 def from_pixels(pixels: Tensor) -> np.ndarray:
     """Pixels [B, C, H, W] as arrays (uint8, B x H x W x C); values outside [-1, 1] are cut off."""
+    return to_levels(pixels.detach()).contiguous().cpu().numpy()
+
+
+def to_levels(pixels: Tensor) -> Tensor:
+    """What `from_pixels` returns, as a tensor where the pixels are."""
     import torch
 
-    arrays = pixels.detach().float().add(1.0).mul(127.5).round_().clamp_(0, 255)
-    return arrays.permute(0, 2, 3, 1).to(torch.uint8).contiguous().cpu().numpy()
+    levels = pixels.float().add(1.0).mul(127.5).round_().clamp_(0, 255)
+    return levels.permute(0, 2, 3, 1).to(torch.uint8)
 
 
 def names_picture(path: str | PathLike[str]) -> bool:

@@ -13,6 +13,7 @@ from fader.config import AnyConfig, Config
 from fader.datasets.prepared import SPLITS, Location, PreparedDataset, open_dataset
 from fader.errors import UserError, printable
 from fader.files import is_url
+from fader.locations import ModelLocation, path_of
 
 if TYPE_CHECKING:
     from fader.model import Ends
@@ -22,21 +23,24 @@ Lines = list[tuple[str, object]]
 
 
 def describe(location: Location, verify: bool = False) -> str:
-    """What a dataset (or its URL), run, model or classifier folder holds: attributes, sizes, settings, splits, figures.
+    """What a dataset, run, model or classifier folder holds: attributes, sizes, settings, splits, figures.
 
+    A dataset may be named by its URL, a model by its name.
     With `verify` all of a dataset is read and compared with its checksums. Raises UserError if the folder is none of
     these, or damaged.
     """
-    path = Path(location)
-    if is_url(location) or (path / "dataset.json").is_file():
+    path = path_of(location)
+    if is_url(location) or (path is not None and (path / "dataset.json").is_file()):
         data = open_dataset(location)
         if verify:
             data.verify()
         return _text(f"Dataset {data.path}", [*_dataset(data), *([("checksums", "all right")] if verify else [])])
-    if not path.exists():
+    if path is not None and not path.exists():
         raise UserError(f"{path}: there is no such folder; name a dataset, run, model or classifier folder.")
     if verify:
-        raise UserError(f"{path}: only a dataset has checksums to verify.")
+        raise UserError(f"{location}: only a dataset has checksums to verify.")
+    if path is None:
+        return _text(f"Model {location}", _model(location))
     if (path / "run.json").is_file():
         return _text(f"Training run {path}", _run(path))
     if (path / "classifier.safetensors").is_file() and not (path / "model.safetensors").is_file():
@@ -101,15 +105,16 @@ def _run(path: Path) -> Lines:
     return lines
 
 
-def _model(path: Path) -> Lines:
+def _model(location: ModelLocation) -> Lines:
     from fader.model import load
 
-    model = load(path, device="cpu")
+    model = load(location, device="cpu")
     lines: Lines = [
         ("attributes", _attributes(model.schema)),
         ("weights", f"{sum(parameter.numel() for parameter in model.network.parameters()):,}"),
         ("classifier", "yes" if model.classifier is not None else "none: labels have to be given"),
         *([("fader ends", _ends(model.ends))] if model.ends else []),
+        *([("errors", _pairs(model.errors))] if model.errors else []),
         ("trained on", _pairs(model.dataset)),
         ("selected", _pairs(model.selection)),
         *_settings(model.config),

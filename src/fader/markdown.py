@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 
 def escape(text: str) -> str:
@@ -19,3 +20,16 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str | float]]) -> str:
     head = [escape(text) for text in header]
     body = [[escape(cell) if isinstance(cell, str) else str(cell) for cell in row] for row in rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in (head, ["---"] * len(head), *body))
+
+
+def fields(data: Mapping[str, Any]) -> str:
+    """A table of named values, those of nested objects with the name of the object before theirs."""
+
+    def flat(data: Mapping[str, Any], before: str) -> Iterator[tuple[str, str | float]]:
+        for name, value in data.items():
+            if isinstance(value, Mapping):
+                yield from flat(value, f"{before}{name} ")
+            else:
+                yield before + name, float(f"{value:.5g}") if isinstance(value, float) else str(value)
+
+    return table(("name", "value"), flat(data, "")) if data else "Not recorded.\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,13 +22,15 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fader import hub, markdown
+from fader import alignment, familiarity, hub, locations, markdown
+from fader.alignment import Placement
 from fader.attributes import Schema
 from fader.config import AnyConfig, ClassifierConfig, IcganConfig, from_json, read_config
 from fader.devices import find_device
 from fader.errors import UserError
 from fader.files import new_folder, read_json, write_json, write_text
-from fader.images import Framing, from_pixels, open_picture, to_array, to_picture, to_pixels
+from fader.images import FacePoints, Framing, from_pixels, open_picture, to_array, to_picture, to_pixels
+from fader.locations import ModelLocation
 from fader.networks.autoencoder import AutoEncoder, Latent
 from fader.networks.classifier import make_classifier
 from fader.networks.icgan import AttributeReader, IcGAN
@@ -79,6 +82,8 @@ class Model:
     """Why these weights were chosen: epoch, validation mse, swap accuracies, ..."""
     ends: Ends = field(default_factory=dict)
     """Where an evaluation marked the ends of faders; it may know none."""
+    errors: dict[str, float] = field(default_factory=dict)
+    """How well it reconstructs validation pictures (`familiarity.summary`); empty of models of older versions."""
 
     @property
     def size(self) -> int:
@@ -112,6 +117,10 @@ class Model:
         self,
         pictures: Picture | Iterable[Picture],
         values: Labels = None,
+        *,
+        align: bool = False,
+        face: int = 1,
+        placements: Placement | Sequence[Placement] | None = None,
     ) -> Faces:
         """Encode a picture, or many, to be edited.
 
@@ -121,14 +130,33 @@ class Model:
                 size are cut as the model's framing says and scaled to its size.
             values: Labels that are known, by attribute, as names or numbers; one mapping a picture, or one for all.
                 What is not given is estimated by the model's classifier.
+            align: Find the face in each picture, and cut the picture so that the face lies as in the training pictures.
+                `Faces.paste` puts the edited face back. Takes the extra [align].
+            face: Which face of a picture with several: 1 is the largest.
+            placements: Where to cut instead: one a picture, or one for all. Needs no detector.
 
-        Raises UserError on a picture that cannot be read and on labels that are wrong, or missing with no classifier.
+        Raises UserError on a picture that cannot be read, or has no such face, and on labels that are wrong, or missing
+        with no classifier.
         """
         given, one = _listed(pictures)
         if not given:
             raise UserError("There is no picture to encode; give one at least.")
-        arrays = np.stack([self.frame(picture, _name(picture, i)) for i, picture in enumerate(given)])
-        return self.encode_framed(arrays, self._known(values, len(given)), one)
+        known = self._known(values, len(given))
+        names = [_name(picture, i) for i, picture in enumerate(given)]
+        if not align and placements is None:
+            arrays = [self.frame(picture, name) for picture, name in zip(given, names, strict=True)]
+            return self.encode_framed(np.stack(arrays), known, one)
+        photos = [_opened(picture, name) for picture, name in zip(given, names, strict=True)]
+        if placements is None:
+            placed = [self.place(photo, name, face) for photo, name in zip(photos, names, strict=True)]
+        else:
+            placed = [placements] * len(photos) if isinstance(placements, Placement) else list(placements)
+        if len(placed) != len(photos):
+            raise UserError(f"There are {len(photos)} picture(s) and {len(placed)} placements; give one for each.")
+        arrays = [self.cut(photo, placement) for photo, placement in zip(photos, placed, strict=True)]
+        faces = self.encode_framed(np.stack(arrays), known, one)
+        faces.photos, faces.placements = photos, placed
+        return faces
 
     def encode_framed(
         self,
@@ -156,8 +184,32 @@ class Model:
 
     def frame(self, picture: Picture, name: str | None = None) -> np.ndarray:
         """What the model sees of a picture: uint8, size x size x channels. `name` is what errors call it."""
-        image = open_picture(picture if isinstance(picture, str | PathLike | IOBase) else _image(picture, name), name)
+        image = _opened(picture, name)
         return to_array(image, self.size, self.channels, self.framing.box(*image.size))
+
+    def place(self, photo: Image.Image, name: str = "the picture", face: int = 1) -> Placement:
+        """Where to cut an upright picture for its face to lie as in the training pictures; of several the largest.
+
+        Raises UserError if there is no such face, or no detector, or this model's pictures are not known to be faces.
+        """
+        return alignment.place(alignment.find_face(photo, name, face).points, self._points())
+
+    def require_alignment(self) -> None:
+        """Raises UserError if no photo can be aligned for this model: `place` would for every one."""
+        self._points()
+        alignment.require_detector()
+
+    def _points(self) -> FacePoints:
+        if self.framing.points is None:
+            raise UserError(
+                "This model does not know where faces lie in its pictures, and so cannot align others; it was trained"
+                " on a dataset that was prepared without pip install 'fader-networks[align]', or not on faces."
+            )
+        return self.framing.points
+
+    def cut(self, photo: Image.Image, placement: Placement) -> np.ndarray:
+        """What the model sees of an upright picture that is cut there: uint8, size x size x channels."""
+        return alignment.cut(photo, placement, self.size, self.channels)
 
     @torch.inference_mode()
     def encode_pixels(self, pixels: Tensor) -> Latent:
@@ -241,6 +293,10 @@ class Faces:
         """int64 [N, n], in the order of the model's schema."""
         self.confidences = confidences
         """[N, n], of the labels; 1.0 where a label was given."""
+        self.photos: list[Image.Image] | None = None
+        """The whole pictures, upright, where they were encoded aligned or with a placement."""
+        self.placements: list[Placement] | None = None
+        """Where the faces were cut out of them."""
         self._one = one
 
     @property
@@ -273,6 +329,30 @@ class Faces:
         """The values that a reconstruction decodes: [N, n]."""
         return self.model.own_values(self.latent, self.labels).float().cpu()
 
+    @property
+    def reconstruction_errors(self) -> np.ndarray:
+        """The mean squared error of each picture's reconstruction, of pixels in [-1, 1]: [N]."""
+        return self.errors[:, 0].numpy()
+
+    @property
+    def familiar(self) -> OneOrMany:
+        """Whether the picture is of the kind that the model was trained on, as far as its reconstruction tells.
+
+        What a model makes of other pictures is seldom worth looking at. None where the model does not know what errors
+        are usual (one of an older version, an imported one).
+        """
+        return self._each(familiarity.familiar(self.errors, self.model.errors))
+
+    @cached_property
+    def errors(self) -> Tensor:
+        """How far the pictures are from their reconstructions, by each of `familiarity.MEASURES`: [N, 2]."""
+        errors = []
+        for part in self.model.batches(len(self.arrays)):
+            pixels = to_pixels(self.arrays[part], self.model.device)
+            decoded = self.model.decode_pixels(tuple(z[part] for z in self.latent), self.own_values[part])
+            errors.append(familiarity.reconstruction_errors(pixels, decoded).cpu())
+        return torch.cat(errors)
+
     def edit(self, changes: Mapping[str, Value] | None = None, /, **values: Value) -> OneOrMany:
         """The picture with attributes changed, a PIL image; what is not named stays as it is.
 
@@ -281,6 +361,29 @@ class Faces:
         """
         decoded = self.decode(self.changed({**(changes or {}), **values})[:, None])
         return self._each(to_picture(array) for array in decoded[:, 0])
+
+    @property
+    def unfit_to_paste(self) -> list[str | None]:
+        """Of each picture the reason why it is not pasted, the end of a sentence; None where it may be."""
+        return familiarity.unfit_to_paste(self.errors, self.model.errors)
+
+    def paste(self, changes: Mapping[str, Value] | None = None, /, **values: Value) -> OneOrMany:
+        """The whole picture with the face edited as `edit` does and put back, in full resolution: a PIL image.
+
+        Raises UserError as `edit` does, if the pictures were not encoded with `align` or `placements`, and if one is
+        not familiar: what is pasted would not be that face.
+        """
+        if self.photos is None or self.placements is None:
+            raise UserError("There is no picture to paste into; encode it with align=True, or with placements.")
+        for i, reason in enumerate(self.unfit_to_paste):
+            if reason:
+                raise UserError(f"Picture {i + 1}: {reason}")
+        wanted = self.changed({**(changes or {}), **values}).float()
+        decoded = self.decode(torch.stack([self.own_values, wanted], dim=1))
+        return self._each(
+            alignment.paste(photo, edited, placement, before)
+            for photo, placement, (before, edited) in zip(self.photos, self.placements, decoded, strict=True)
+        )
 
     def changed(self, changes: Mapping[str, Value]) -> Tensor:
         """The values that an edit decodes: [N, n], the pictures' own but for the attributes named."""
@@ -325,16 +428,17 @@ class Faces:
         return results[0] if self._one else results
 
 
-def load(path: str | PathLike[str], device: str = "auto") -> Model:
+def load(location: ModelLocation, device: str = "auto") -> Model:
     """Load a model: a model folder, or the run folder of a training, whose best model so far is taken.
 
-    "hf:user/model" is a model on the Hugging Face Hub, "hf:user/model@REVISION" that of a commit or tag.
+    "portraits" is the model that comes with fader (a folder of that name here is "./portraits"), "hf:user/model" a
+    model on the Hugging Face Hub, "hf:user/model@REVISION" that of a commit or tag.
     `device` is "auto" (a GPU where there is one), "cpu", "cuda", "mps", ... Nothing in the folder is trusted: no code
     in it is ever run, and no memory is taken before what its files claim has been found to fit together.
 
     Raises UserError where there is no model, or a damaged one, or one of a newer version of fader.
     """
-    folder = _model_folder(hub.download(str(path), FILES) if hub.on_hub(path) else Path(path))
+    folder = _model_folder(locations.fetched(location, FILES))
     data = read_json(folder / CONFIG)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise UserError(f"{folder / CONFIG}: this does not describe a Fader Network; name a folder with one.")
@@ -353,6 +457,7 @@ def load(path: str | PathLike[str], device: str = "auto") -> Model:
             if not isinstance(data.get(part), dict):
                 raise UserError(f"The part {part!r} is damaged: it has to be an object of named fields.")
         ends = _checked_ends(data.get("ends", {}), schema)
+        errors = _checked_errors(data.get("errors", {}))
     except UserError as error:
         raise UserError(f"{folder / CONFIG}: {error}") from None
     where = find_device(device)
@@ -364,7 +469,16 @@ def load(path: str | PathLike[str], device: str = "auto") -> Model:
             lambda: make_classifier(chosen, size, channels, schema), folder / CLASSIFIER_WEIGHTS, where
         )
     return Model(
-        network, schema, config, framing, classifier, classifier_config, data["dataset"], data["selection"], ends
+        network,
+        schema,
+        config,
+        framing,
+        classifier,
+        classifier_config,
+        data["dataset"],
+        data["selection"],
+        ends,
+        errors,
     )
 
 
@@ -402,20 +516,21 @@ def save_model(model: Model, folder: Path, half: bool = False, overwrite: bool =
                 "dataset": model.dataset,
                 "selection": model.selection,
                 "ends": model.ends,
+                "errors": model.errors,
             },
         )
         write_text(temporary / "README.md", model_card(model))
 
 
-def push_to_hub(path: str | PathLike[str], repository: str, private: bool = True) -> str:
-    """Put a model (its folder, or that of its run) on the Hugging Face Hub as `user/model`, and return its address.
+def push_to_hub(location: ModelLocation, repository: str, private: bool = True) -> str:
+    """Put a model (named as for `load`) on the Hugging Face Hub as `user/model`, and return its address.
 
     The model folder's files go there and nothing else. The repository is made where there is none, for its owner's eyes
     alone unless `private` is False; who may see one that is there already does not change.
 
     Raises UserError where there is no sound model to push, and where the hub does not take it.
     """
-    folder = _model_folder(Path(path))
+    folder = _model_folder(locations.fetched(location, FILES))
     load(folder, device="cpu")
     return hub.upload(folder, FILES, repository, private)
 
@@ -455,28 +570,15 @@ The faders know what the data's labels say, no more, and may move what came alon
 
 ## Data
 
-{_fields(model.dataset)}
+{markdown.fields(model.dataset)}
 ## Figures
 
 Of the weights that were chosen, on the data's validation split; `mse` is of pixels in [-1, 1].
 
-{_fields(model.selection)}
+{markdown.fields(model.selection)}
 ## Settings
 
-{_fields(model.config.to_json())}"""
-
-
-def _fields(data: Mapping[str, Any]) -> str:
-    """A table of named values, those of nested objects with the name of the object before theirs."""
-
-    def flat(data: Mapping[str, Any], before: str) -> Iterator[tuple[str, str | float]]:
-        for name, value in data.items():
-            if isinstance(value, Mapping):
-                yield from flat(value, f"{before}{name} ")
-            else:
-                yield before + name, float(f"{value:.5g}") if isinstance(value, float) else str(value)
-
-    return markdown.table(("name", "value"), flat(data, "")) if data else "Not recorded.\n"
+{markdown.fields(model.config.to_json())}"""
 
 
 def _checked_ends(data: Any, schema: Schema) -> Ends:
@@ -490,6 +592,18 @@ def _checked_ends(data: Any, schema: Schema) -> Ends:
         for name, ends in data.items()
     ):
         raise UserError("The part 'ends' is damaged: it has to name attributes, each with its absent and present end.")
+    return data
+
+
+def _checked_errors(data: Any) -> dict[str, float]:
+    """Raises UserError if this is not what `familiarity.summary` returns, or nothing."""
+    names = familiarity.summary(torch.zeros(1, len(familiarity.MEASURES)))
+    if data != {} and not (
+        isinstance(data, dict)
+        and set(data) == set(names)
+        and all(type(value) in (int, float) and 0 <= value < math.inf for value in data.values())
+    ):
+        raise UserError(f"The part 'errors' is damaged: it has to name {', '.join(names)}, each a number from 0.")
     return data
 
 
@@ -522,6 +636,11 @@ def _name(picture: Any, position: int) -> str:
     if isinstance(picture, Image.Image):
         picture = getattr(picture, "filename", "")
     return str(picture) if isinstance(picture, str | PathLike) and str(picture) else f"picture {position + 1}"
+
+
+def _opened(picture: Picture, name: str | None) -> Image.Image:
+    """Any picture as an upright PIL image."""
+    return open_picture(picture if isinstance(picture, str | PathLike | IOBase) else _image(picture, name), name)
 
 
 def _image(picture: Any, name: str | None) -> Image.Image:

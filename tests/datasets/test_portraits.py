@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fader.datasets.portraits.renderer import counterfactual, labels, portrait
+from fader.datasets.portraits.renderer import counterfactual, labels, newcomer, portrait
 from fader.datasets.portraits.source import checksum, prepare_portraits
 from fader.datasets.portraits.specification import BASE_RATES, COUNT, NAME, SCHEMA, split
 from fader.datasets.prepared import open_dataset
@@ -31,6 +31,15 @@ def test_64_pictures_are_frozen() -> None:
         "portraits are drawn otherwise than with resvg-py 0.5.0, dicebear-core 10.7.0 and dicebear-styles 10.6.0:"
         " with those, the specification was changed and needs another name; with others, see whether it shows"
     )
+
+
+def test_newcomers_are_in_no_dataset(tmp_path: Path) -> None:
+    picture = newcomer(7, 32)
+    assert picture.size == (32, 32)
+    np.testing.assert_array_equal(np.asarray(picture), portrait(1_000_000_007, 32))
+    with pytest.raises(UserError, match="from 1,000,000,000 on are in no dataset"):
+        prepare_portraits(tmp_path / "portraits", first=999_999_999, count=2)
+    assert not (tmp_path / "portraits").exists()
 
 
 def test_base_rates_and_independence() -> None:

@@ -17,6 +17,7 @@ from fader.datasets import preparation
 from fader.datasets.preparation import MAX_CHUNK, Source, check_output, prepare
 from fader.datasets.prepared import DatasetWriter, open_dataset
 from fader.errors import UserError
+from fader.images import Framing
 
 BAD = {3, 4, 41}
 
@@ -47,7 +48,7 @@ def source(
         channels=1,
         fetch=fetch,
         render=render,
-        framing={},
+        framing=Framing(),
         info={"kind": "test"},
         left_out=left_out,
         notes=("A note.",),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -97,6 +98,22 @@ def test_verify_names_the_block_that_was_changed(tmp_path: Path) -> None:
         stream.write(b"\xff")
     with pytest.raises(UserError, match=f"pictures {BLOCK} to {BLOCK + 4} were changed"):
         open_dataset(tmp_path).verify()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the page cache takes no advice here")
+def test_what_is_on_the_disk_leaves_the_page_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda descriptor, *advice: left.append(advice))
+    with DatasetWriter(tmp_path, Schema.binary(["Hat"]), 2, 1) as writer:
+        for i in range(2 * BLOCK + 5):
+            writer.add(np.zeros((2, 2, 1), np.uint8), np.array([i % 2]), 0, str(i))
+        writer.finish({}, {})
+    header, block, last = (tmp_path / "images.npy").stat().st_size - 4 * (2 * BLOCK + 5), 4 * BLOCK, 4 * 5
+    assert sorted(left) == [
+        (header, block, os.POSIX_FADV_DONTNEED),
+        (header + block, block, os.POSIX_FADV_DONTNEED),
+        (header + 2 * block, last, os.POSIX_FADV_DONTNEED),
+    ]
 
 
 def test_verify_finds_changed_labels(folder: Path) -> None:

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fader.attributes import Schema
 from fader.datasets.prepared import open_dataset
 from fader.images import to_array, to_picture
-from fader.model import Model
+from fader.model import Model, save_model
 from fader.study.answers import open_answers
 from fader.study.create import create
 from fader.study.folder import Study, open_key, open_study
 from fader.study.protocol import NATURALNESS
+from tests.models import tiny_model
 from tests.refusals import refusal
 from tests.study.conftest import ATTRIBUTES
 
@@ -122,6 +124,44 @@ def test_one_model_and_few_pictures(portraits: Path, models: Models, tmp_path: P
     assert len(study.tasks) == 3 + 3 * 3  # The first three attributes, three rows.
     assert study.consent == ("First, still first.", "Second.")
     assert "the split has no more" in says
+
+
+def test_models_of_one_name_are_one_system(portraits: Path, tmp_path: Path) -> None:
+    """As Table 1 has Fader Networks of one attribute each beside an IcGAN of many."""
+    paths, own = [], {}
+    for seed, names in enumerate((["Smiling"], ["Beard"], ["Beard", "Hat", "Smiling"])):
+        model = tiny_model(Schema.binary(names), seed=seed)
+        save_model(model, tmp_path / str(seed))
+        paths.append(tmp_path / str(seed))
+        own[names[0] if seed < 2 else "all"] = model
+    titles = ["FadNet", "FadNet", "IcGAN"]
+    create(paths, portraits, tmp_path / "s", names=titles, split="train", a_row=8, device="cpu")
+    study, data = open_study(tmp_path / "s"), open_dataset(portraits)
+    key = open_key(study)
+    assert key["rows"] == ["Real", "FadNet AE", "FadNet Swap", "IcGAN AE", "IcGAN Swap"]
+    assert key["attributes"] == ["Smiling", "Beard"]
+    assert key["systems"] == {"FadNet": [str(path) for path in paths[:2]], "IcGAN": [str(paths[2])]}
+    checked = 0
+    for task in study.tasks:
+        about = key["tasks"][task.id]
+        if about.get("row") == "FadNet Swap":
+            model = own[about["attribute"]]
+            for item in task.items:
+                index = key["items"][item.id]["index"]
+                label = int(data.labels[index, data.schema.index(about["attribute"])])
+                made = model.encode(data.images[index], {about["attribute"]: label}).edit(
+                    {about["attribute"]: 1 - label}
+                )
+                np.testing.assert_allclose(shown(study, item.picture).astype(int), np.asarray(made).astype(int), atol=1)
+                checked += 1
+    assert checked == 16
+
+    out = tmp_path / "out"
+    says = refusal(lambda: create(paths, portraits, out, ["Hat"], titles, "train"))
+    assert "Hat" in says
+    says = refusal(lambda: create([paths[1], paths[2]], portraits, out, names=["A", "A"], split="train"))
+    assert "--names" in says
+    assert not out.exists()
 
 
 def test_refusals(portraits: Path, models: Models, study: Study, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from fader.training.choice import choose, show_candidates
 from fader.training.classifier import save_classifier, train_classifier
 from fader.training.loop import train
 from fader.training.records import read_records
-from fader.training.run import open_run
+from fader.training.run import create_or_continue, open_run
 from fader.training.selection import best, front
 from fader.training.step import training_step
 
@@ -93,6 +93,14 @@ def test_a_run_leaves_everything_behind(dataset: Path, classifier: Path, tmp_pat
     model = fader.load(run)
     assert model.schema.names == ("Eyeglasses", "Beard")
     assert model.selection["epoch"] == best(evaluations)["epoch"]
+    # The errors of the validation pictures: of 96, numbers 10, 22, ...
+    validation = range(10, 96, 12)
+    columns = [specification.SCHEMA.index(name) for name in model.schema.names]
+    labels = np.array([renderer.labels(i)[columns] for i in validation])
+    faces = model.encode_framed(np.array([renderer.portrait(i, 32) for i in validation]), labels)
+    assert model.errors == best(evaluations)["errors"]
+    assert model.errors["mse_max"] == pytest.approx(faces.reconstruction_errors.max(), rel=1e-4)
+    assert "errors" not in model.selection
     face = model.encode(renderer.portrait(3))
     assert face.edit(Beard=1).size == (32, 32)
     # The same command again has nothing to do and changes nothing.
@@ -101,6 +109,22 @@ def test_a_run_leaves_everything_behind(dataset: Path, classifier: Path, tmp_pat
     after = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
     changed = {path.name for path in after if after[path] != before.get(path)}
     assert changed <= {"metrics.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("init", "kept"),
+    [
+        (None, None),
+        ("portraits", "portraits"),
+        ("hf:someone/faces@v1", "hf:someone/faces@v1"),
+        ("runs/demo", str(Path.cwd() / "runs" / "demo")),
+        (Path("portraits"), str(Path.cwd() / "portraits")),
+    ],
+)
+def test_what_a_run_started_from_is_kept(dataset: Path, tmp_path: Path, init: Any, kept: str | None) -> None:
+    data = fader.datasets.prepared.open_dataset(dataset)
+    create_or_continue(tmp_path / "run", config(), data.schema, data, init)
+    assert open_run(tmp_path / "run").init == kept
 
 
 OPTIONAL = {"ema": 0.9, "balance": True, "patchgan_weight": 0.01}

@@ -234,6 +234,7 @@ def test_evaluation_is_shared_out(group: list[dict[str, Any]], dataset: Path) ->
     for seen in group:
         assert seen["assessment"]["accuracy"] == expected["accuracy"]
         assert seen["assessment"]["mse"] == pytest.approx(expected["mse"], rel=1e-6)
+        assert seen["assessment"]["errors"] == pytest.approx(expected["errors"], rel=1e-5)
         assert seen["rounds"] == [11]
 
 

@@ -114,7 +114,7 @@ def prepare_flowers(
             channels=channels,
             fetch=lambda i: files.fetch(pictures[names[i]]),
             render=reader,
-            framing=reader.framing.to_json(),
+            framing=reader.framing,
             info={
                 "kind": "flowers",
                 "pictures": printable(folder.name),

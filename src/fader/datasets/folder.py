@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fader import alignment
 from fader.attributes import Attribute, Schema
 from fader.datasets.pictures import PictureFiles, PictureReader, is_picture
 from fader.datasets.preparation import Source, check_output, prepare
@@ -37,6 +38,7 @@ def prepare_folder(
     size: int = 64,
     channels: int = 3,
     crop: Box | None = None,
+    align: bool = False,
     random_split: tuple[float, float] | None = None,
     seed: int = 0,
     workers: int | None = None,
@@ -59,6 +61,8 @@ def prepare_folder(
         channels: 3 for colour, 1 for grey.
         crop: What to cut out of each picture, in pixels: left, top, right, bottom. By default the largest centred
             square.
+        align: Place the largest face of every picture alike, where `alignment.STANDARD` says, by moving, scaling and
+            turning the picture; pictures without a face are left out. Takes the extra [align].
         random_split: The shares of the pictures that are drawn for validation and for testing. By default 0.1 and 0.1
             where there is no "split" column; if given, such a column is set aside.
         seed: Another seed draws another split.
@@ -69,7 +73,11 @@ def prepare_folder(
     Returns the closing report. Raises UserError.
     """
     check_output(output, overwrite, [pictures] if table is None else [pictures, table])
-    reader = PictureReader(Framing(crop), size, channels)
+    if align and crop:
+        raise UserError("Pictures are either aligned by their faces or cropped; leave out the one or the other.")
+    if align:
+        alignment.require_detector()
+    reader = PictureReader(Framing(crop, points=alignment.STANDARD if align else None), size, channels, align)
     with PictureFiles(pictures) as files:
         if table is None:
             source = _class_folders(files, reader, attributes, random_split, seed)
@@ -106,10 +114,11 @@ class LabelledFiles:
             channels=reader.channels,
             fetch=lambda i: files.fetch(self.paths[i]),
             render=reader,
-            framing=reader.framing.to_json(),
+            framing=reader.framing,
             info=info,
             left_out=self.left_out,
             notes=self.notes,
+            find_faces=True,
         )
 
 
@@ -192,12 +201,17 @@ def _labelled(
     seed: int,
 ) -> Source:
     found = labelled_files(table, attributes, files.names, files.path)
-    info = {"kind": "folder", "pictures": printable(files.path.name), "table": printable(Path(table.where).name)}
+    info = {**_about(files, reader), "table": printable(Path(table.where).name)}
     if table.split_column and random_split is None:
         splits = table.splits(table.split_column)[found.rows]
     else:
         splits = random_splits(found.names, random_split or RANDOM_SPLIT, seed)
     return found.source(files, reader, splits, info)
+
+
+def _about(files: PictureFiles, reader: PictureReader) -> dict[str, Any]:
+    aligned = {"aligned": True} if reader.align else {}
+    return {"kind": "folder", "pictures": printable(files.path.name), **aligned}
 
 
 def _class_folders(
@@ -241,9 +255,10 @@ def _class_folders(
         channels=reader.channels,
         fetch=lambda i: files.fetch(names[i]),
         render=reader,
-        framing=reader.framing.to_json(),
-        info={"kind": "folder", "pictures": printable(files.path.name), "table": None},
+        framing=reader.framing,
+        info={**_about(files, reader), "table": None},
         left_out=[f"{name}: it lies in no sub-folder." for name in loose],
+        find_faces=True,
     )
 
 

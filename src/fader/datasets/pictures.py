@@ -20,6 +20,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from fader import alignment
 from fader.errors import UserError
 from fader.images import Framing, open_picture, to_array
 
@@ -123,6 +124,9 @@ class PictureReader:
     """Side of the result in pixels."""
     channels: int = 3
     """3 for colour, 1 for grey."""
+    align: bool = False
+    """Whether to place the largest face of each picture as `framing.points` say, instead of cutting the framing's box.
+    A picture without a face cannot be used."""
 
     def __post_init__(self) -> None:
         if self.framing.crop is not None:
@@ -134,6 +138,10 @@ class PictureReader:
         """The picture of what `PictureFiles.fetch` gave: uint8, size x size x channels. Raises UserError."""
         name, content = item
         image = open_picture(io.BytesIO(content) if isinstance(content, bytes) else content, name)
+        if self.align:
+            assert self.framing.points is not None
+            face = alignment.find_face(image, name)
+            return alignment.cut(image, alignment.place(face.points, self.framing.points), self.size, self.channels)
         crop, expected = self.framing.crop, self.framing.picture_size
         if expected and image.size != expected:
             raise UserError(f"{name}: it is {image.width} x {image.height} pixels, not {expected[0]} x {expected[1]}.")

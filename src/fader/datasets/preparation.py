@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fader import files
+from fader import alignment, files
 from fader.attributes import Schema
 from fader.datasets.prepared import MAX_SIZE, DatasetWriter, PicturesFile, open_dataset
 from fader.datasets.report import report
 from fader.errors import UserError
+from fader.images import Framing, to_picture
 from fader.parallel import map_in_order, processors
 from fader.progress import progress
 
 # A worker makes this many bytes of finished pictures at a time, and at most MAX_CHUNK pictures.
 CHUNK_BYTES = 1 << 21
 MAX_CHUNK = 16
+# Pictures left out that the report names at the terminal; the file names all.
+MOST_NAMED = 20
+# How many training pictures say where faces lie in the frame.
+FACES = 64
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,16 @@ class Source:
     render: Callable[[Any], np.ndarray]
     """Makes the picture (uint8, size x size x channels) of what `fetch` gave, in a worker, to which it is pickled. It
     may raise UserError."""
-    framing: Mapping[str, Any]
-    """How pictures were cut, for the manifest."""
+    framing: Framing
+    """How pictures were cut."""
     info: Mapping[str, Any]
     """What else the manifest says of the source."""
     left_out: Sequence[str] = ()
     """Pictures that were left out already: a sentence each."""
     notes: Sequence[str] = ()
     """What else the person should know: a sentence each."""
+    find_faces: bool = False
+    """Whether its pictures may be faces, so that it is worth finding out where in the frame those lie."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= MAX_SIZE:
@@ -111,14 +118,34 @@ def prepare(
         if not len(writer):
             reason = f"; the first: {left_out[0]}" if left_out else "."
             raise UserError(f"{output}: no picture is left to make a dataset of{reason}")
-        writer.finish(source.framing, {**source.info, "left_out": len(left_out)})
-        return _write_report(folder, output, left_out, source.notes)
+        framing, notes = source.framing, list(source.notes)
+        if source.find_faces and framing.points is None:
+            framing, note = _with_points(framing, writer)
+            notes += [note] if note else []
+        writer.finish(framing.to_json(), {**source.info, "left_out": len(left_out)})
+        return _write_report(folder, output, left_out, notes)
+
+
+def _with_points(framing: Framing, writer: DatasetWriter) -> tuple[Framing, str | None]:
+    """The framing with what the training pictures say of where faces lie in it, and what there is to say of that."""
+    places = writer.of_split("train")
+    sample = places[np.linspace(0, len(places) - 1, min(FACES, len(places))).round().astype(np.int64)]
+    try:
+        alignment.require_detector()
+    except UserError:
+        return framing, (
+            "Where faces lie in the pictures was not measured, which takes pip install 'fader-networks[align]';"
+            " --align needs it."
+        )
+    points = alignment.usual_points(to_picture(writer.pictures.read(int(place))) for place in sample)
+    return replace(framing, points=points), None
 
 
 def _write_report(folder: Path, output: Path, left_out: Sequence[str], notes: Sequence[str]) -> str:
     dataset = open_dataset(folder)
-    (folder / "report.txt").write_text(report(dataset, output, left_out, notes), encoding="utf-8")
-    return report(dataset, output, left_out, notes, most=20)
+    text = report(dataset, output, left_out, notes)
+    (folder / "report.txt").write_text(text, encoding="utf-8")
+    return text if len(left_out) <= MOST_NAMED else report(dataset, output, left_out, notes, most=MOST_NAMED)
 
 
 def _write_pictures(

@@ -201,7 +201,12 @@ class PicturesFile:
                 raise ValueError(f"{picture.dtype} {picture.shape} is not uint8 {self.shape}")
         with _writing(self.path.parent), self._open_at(place) as stream:
             for picture in pictures:
-                stream.write(picture.tobytes())
+                stream.write(np.ascontiguousarray(picture).data)
+
+    def read(self, place: int) -> np.ndarray:
+        """The picture at a place."""
+        with self._open_at(place) as stream:
+            return np.frombuffer(stream.read(math.prod(self.shape)), dtype=np.uint8).reshape(self.shape)
 
     def move(self, place: int, to: int) -> None:
         """Copy the picture at a place to an earlier one."""
@@ -211,13 +216,20 @@ class PicturesFile:
             stream.write(data)
 
     def sealed(self, first: int, last: int) -> str:
-        """The SHA-256 of pictures `first` to `last` - 1, once they are on the disk."""
+        """The SHA-256 of pictures `first` to `last` - 1, once they are on the disk.
+
+        They leave the page cache: its pages are used again for the next pictures, which is faster than to fill ever
+        new ones, and what other programs read stays in it.
+        """
         with self._open_at(first) as stream:
             os.fsync(stream.fileno())
             checksum, left = hashlib.sha256(), self._offset(last) - self._offset(first)
             while data := stream.read(min(left, READ_BYTES)):
                 checksum.update(data)
                 left -= len(data)
+            if hasattr(os, "posix_fadvise"):
+                start = self._offset(first)
+                os.posix_fadvise(stream.fileno(), start, self._offset(last) - start, os.POSIX_FADV_DONTNEED)
             return checksum.hexdigest()
 
     def finish(self, count: int) -> None:
@@ -286,6 +298,10 @@ class DatasetWriter:
         self._names.append(name)
         if len(self) % BLOCK == 0:
             self._seal(len(self) - BLOCK)
+
+    def of_split(self, split: str) -> np.ndarray:
+        """The places of the pictures of a split so far, int64."""
+        return np.flatnonzero(np.frombuffer(self._splits, dtype=np.uint8) == SPLITS.index(split))
 
     def finish(self, framing: Mapping[str, Any], source: Mapping[str, Any]) -> None:
         """Write what is known only now: the number of pictures, the labels and `dataset.json`."""

@@ -12,7 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,13 +20,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fader.alignment import Placement, paste
 from fader.datasets.pictures import PictureFiles, is_picture
 from fader.editing.manifest import Manifest, Record, open_output, read_done
 from fader.editing.names import distinct, safe
+from fader.editing.photos import Alignment, framed
 from fader.edits import swaps, to_swap
 from fader.errors import Interrupted, UserError
-from fader.images import save_picture, to_picture
+from fader.images import open_picture, save_picture, to_picture
 from fader.interruption import Interruption, interruptions
+from fader.locations import ModelLocation, path_of
 from fader.model import Faces, Model, Value, load
 from fader.parallel import in_order, processors, rank_and_count, threads
 from fader.progress import progress
@@ -37,12 +40,13 @@ MOST_NAMED = 20  # Pictures left out that the closing report names; the manifest
 
 
 def edit_folder(
-    model: Path,
+    model: ModelLocation,
     pictures: Path,
     output: Path,
     values: Mapping[str, Value] | None = None,
     attributes: Sequence[str] = (),
     together: bool = False,
+    align: Alignment | None = None,
     workers: int | None = None,
     strict: bool = False,
     device: str = "auto",
@@ -55,12 +59,14 @@ def edit_folder(
     unless the picture has changed or an output is gone. Processes that torchrun starts share the pictures.
 
     Args:
-        model: A model folder or a run folder.
+        model: A model or a run: its folder, "portraits" or "hf:user/model".
         pictures: A folder, with all folders in it, or a zip archive.
         output: The folder to write.
         values: The value to set each attribute named to; the others stay. By default attributes are swapped instead.
         attributes: What to swap; by default all that the model has. One of more than two values is set to each.
         together: Swap all of these at once as well, for `sub/name.together.png`.
+        align: Find the face in each picture and align it; with `paste`, the outputs are the whole pictures in full
+            resolution. Pictures without a face are left out, and with `paste` those whose face is not familiar.
         workers: Threads that decode and encode; by default one a processor.
         strict: Raise UserError at the first picture that cannot be edited, instead of leaving it out.
         device: "auto", "cpu", "cuda", ...
@@ -82,7 +88,9 @@ def edit_folder(
         loaded = load(model, device)
         if loaded.classifier is None:
             raise UserError(f"{model}: this model has no classifier to estimate what a picture shows.")
-        request = _request(loaded, values or {}, attributes, together)
+        if align is not None:
+            loaded.require_alignment()
+        request = replace(_request(loaded, values or {}, attributes, together), align=align)
         open_output(output, loaded.fingerprint, request.to_json(), overwrite)
         editor = _Editor(loaded, files, output, request, _stems(names), read_done(output))
         return _run(editor, names[number::count], number, workers or max(1, processors() // count), strict)
@@ -97,9 +105,16 @@ class _Request:
     together: bool
     endings: tuple[str, ...]
     """What follows a picture's name in that of each of its K outputs."""
+    align: Alignment | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {"set": self.values} if self.values else {"swap": list(self.swapped), "together": self.together}
+        edit = {"set": self.values} if self.values else {"swap": list(self.swapped), "together": self.together}
+        return edit if self.align is None else {**edit, "align": self.align.to_json()}
+
+    @property
+    def paste(self) -> bool:
+        """Whether the edited faces are put back into the whole pictures."""
+        return self.align is not None and self.align.paste
 
     def decoded(self, faces: Faces) -> Tensor:
         """The values to decode faces with: [N, K, n]."""
@@ -118,6 +133,10 @@ class _Job:
     """The picture as the model sees it, if there is something to do: uint8, S x S x C."""
     outputs: Mapping[str, np.ndarray] = field(default_factory=dict)
     """What to write, by its path in the output folder."""
+    placement: Placement | None = None
+    """Where the array lies in the picture, if it is aligned."""
+    before: np.ndarray | None = None
+    """The reconstruction, if the outputs are to be pasted into the picture: uint8, S x S x C."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +177,8 @@ class _Editor:
                 if self._is_done(name, record["sha256"]):
                     return _Job(None)
                 file.seek(0)
-                return _Job(record, self.model.frame(file, name))
+                array, placement = framed(self.model, file, name, self.request.align)
+                return _Job(record, array, placement=placement)
         except UserError as error:
             return _Job(record | {"error": str(error)})
         except OSError as error:
@@ -181,15 +201,34 @@ class _Editor:
 
     def _edit(self, jobs: Sequence[_Job]) -> Iterator[_Job]:
         faces = self.model.encode_framed(np.stack([job.array for job in jobs if job.array is not None]))
-        decoded = faces.decode(self.request.decoded(faces))
-        for job, labels, arrays in zip(jobs, faces.values, decoded, strict=True):
+        pasted = self.request.paste
+        values = self.request.decoded(faces)
+        decoded = faces.decode(torch.cat([faces.own_values[:, None], values.float()], dim=1) if pasted else values)
+        reasons = faces.unfit_to_paste if pasted else [None] * len(jobs)
+        for job, labels, arrays, reason in zip(jobs, faces.values, decoded, reasons, strict=True):
             assert job.record is not None
             paths = self._outputs(job.record["picture"])
-            yield _Job(job.record | {"labels": labels, "outputs": paths}, None, dict(zip(paths, arrays, strict=True)))
+            if reason:
+                yield _Job(job.record | {"error": str(UserError(f"{job.record['picture']}: {reason}"))})
+                continue
+            record = job.record | {"labels": labels, "outputs": paths}
+            if job.placement:
+                record["placement"] = job.placement.to_json()
+            before, edited = (arrays[0], arrays[1:]) if pasted else (None, arrays)
+            yield _Job(record, None, dict(zip(paths, edited, strict=True)), job.placement, before)
 
     def _write(self, job: _Job) -> Record | None:
+        photo = None
+        if job.before is not None and job.record is not None:
+            # Read again, as it would take much memory to keep the whole pictures of a batch.
+            name, content = self.files.fetch(job.record["picture"])
+            photo = open_picture(io.BytesIO(content) if isinstance(content, bytes) else content, name)
         for path, array in job.outputs.items():
-            save_picture(to_picture(array), self.output / path)
+            if photo is None or job.placement is None or job.before is None:
+                picture = to_picture(array)
+            else:
+                picture = paste(photo, array, job.placement, job.before)
+            save_picture(picture, self.output / path)
         return job.record
 
     def _outputs(self, name: str) -> list[str]:
@@ -265,7 +304,7 @@ def _stems(names: Sequence[str]) -> dict[str, str]:
     return {name: stem if taken[stem.casefold()] == 1 else name for name, stem in stems.items()}
 
 
-def _check_paths(model: Path, pictures: Path, output: Path) -> None:
+def _check_paths(model: ModelLocation, pictures: Path, output: Path) -> None:
     """Raises UserError where the output would lie in the pictures, or they or the model in it, and for one picture."""
     if pictures.is_file() and is_picture(pictures.name):
         raise UserError(
@@ -275,6 +314,6 @@ def _check_paths(model: Path, pictures: Path, output: Path) -> None:
     real = output.resolve()
     if pictures.resolve() in (real, *real.parents):
         raise UserError(f"{output}: it lies in the pictures that are to be edited; name another output.")
-    for path in (pictures, model):
-        if real in path.resolve().parents:
+    for path in (pictures, path_of(model)):
+        if path is not None and real in path.resolve().parents:
             raise UserError(f"{output}: {path} lies in it; name another output.")

@@ -20,6 +20,7 @@ from fader.evaluation.results import meta_of
 from fader.evaluation.views import judged, view
 from fader.files import new_folder, refuse_existing, write_json, write_text
 from fader.images import save_picture
+from fader.locations import ModelLocation, called
 from fader.model import Model, load
 
 FORMAT = {"format": "fader-comparison", "version": 1}
@@ -27,7 +28,7 @@ STRENGTH_PICTURES = 500  # That the strength curves are of, at most, evenly spac
 
 
 def compare(
-    paths: Sequence[Path],
+    locations: Sequence[ModelLocation],
     output: Path,
     dataset: Location | None = None,
     split: str = "test",
@@ -40,7 +41,7 @@ def compare(
     """Measure models on the same pictures and write report.json, report.md, per_image.csv and figures into a folder.
 
     Args:
-        paths: Run or model folders; differences are to the first.
+        locations: Runs or models (folders, "portraits", "hf:user/model"); differences are to the first.
         output: The folder to write.
         dataset: A prepared dataset with the attributes of all models, of pictures as large as the largest of them
             takes; by default that of the first run.
@@ -54,11 +55,11 @@ def compare(
 
     Returns the content of report.json. Raises UserError, with nothing written, on anything unusable.
     """
-    titles = _titles(paths, names)
+    titles = _titles(locations, names)
     refuse_existing(output, overwrite, REPORT)
-    models = dict(zip(titles, (load(path, device) for path in paths), strict=True))
+    models = dict(zip(titles, (load(location, device) for location in locations), strict=True))
     first = models[titles[0]]
-    data = dataset_for(paths, list(models.values()), dataset, split)
+    data = dataset_for(locations, list(models.values()), dataset, split)
     together = _together(list(models.values()))
     shown = judged(data)
     judge_folder = judge or output.with_name(f"{output.name}-judge")
@@ -80,11 +81,11 @@ def compare(
         name: build_report(
             system.figures,
             {
-                **meta_for(path, models[name], data, split, judge_folder, classifier),
+                **meta_for(location, models[name], data, split, judge_folder, classifier),
                 **meta_of(system.measurements, system.background, models[name].schema),
             },
         )
-        for path, (name, system) in zip(paths, systems.items(), strict=True)
+        for location, (name, system) in zip(locations, systems.items(), strict=True)
     }
     shared = ("dataset", "split", "judge", "judged_size", "judged_framing", "fader")
     comparison = {
@@ -112,15 +113,17 @@ def compare(
     return comparison
 
 
-def _titles(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
+def _titles(locations: Sequence[ModelLocation], names: Sequence[str]) -> list[str]:
     """What each model is called, no two alike. Raises UserError."""
-    if not paths:
-        raise UserError("There is nothing to compare; name run or model folders.")
-    if names and len(names) != len(paths):
-        raise UserError(f"There are {len(paths)} models and {len(names)} names for them; give one each with --names.")
-    found = list(names) or [path.name if path.name != "model" else path.absolute().parent.name for path in paths]
+    if not locations:
+        raise UserError("There is nothing to compare; name runs or models.")
+    if names and len(names) != len(locations):
+        raise UserError(
+            f"There are {len(locations)} models and {len(names)} names for them; give one each with --names."
+        )
+    found = list(names) or list(map(called, locations))
     if len(set(found)) < len(found) and not names:
-        found = [str(path) for path in paths]
+        found = list(map(str, locations))
     if len(set(found)) < len(found):
         raise UserError(f"Two of the models are called alike: {', '.join(found)}; tell them apart with --names.")
     return found

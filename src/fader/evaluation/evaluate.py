@@ -24,17 +24,18 @@ from fader.evaluation.strength import measure_strength, strength_figures
 from fader.evaluation.views import judged, judged_framing, view
 from fader.files import new_folder, refuse_existing, write_json, write_text
 from fader.images import save_picture
+from fader.locations import ModelLocation
 from fader.model import Ends, Model, load, mark_ends
 from fader.training.choice import open_run_dataset
 from fader.training.classifier import Classifier
-from fader.training.run import open_run
+from fader.training.run import run_at
 
 REPORT = "report.json"
 STRENGTH_PICTURES = 200  # That the strength curve is of, at most, evenly spaced; a comparison takes more.
 
 
 def evaluate(
-    path: Path,
+    location: ModelLocation,
     dataset: Location | None = None,
     split: str = "test",
     judge: Path | None = None,
@@ -45,7 +46,7 @@ def evaluate(
     """Evaluate a model and write report.json, report.md, per_image.csv and figures into a folder.
 
     Args:
-        path: A run folder, or a model folder.
+        location: A run folder, or a model: its folder, "portraits" or "hf:user/model".
         dataset: A prepared dataset with the model's attributes; by default the run's.
         split: Which of its splits.
         judge: A classifier folder to judge by, see `find_judge`; trained and kept there if there is none yet. By
@@ -56,21 +57,21 @@ def evaluate(
 
     Returns the content of report.json. Raises UserError, with nothing written, on anything unusable.
     """
-    model = load(path, device)
-    run = open_run(path) if (path / "run.json").is_file() else None
+    model = load(location, device)
+    run = run_at(location)
     own_place = output is None
     if output is None:
         if run is None:
-            raise UserError(f"{path} is a model folder, not a run; say where the report shall go with --output.")
+            raise UserError(f"{location} is a model, not a run; say where the report shall go with --output.")
         output = run.folder / "evaluation"
     refuse_existing(output, overwrite, REPORT)
-    data = dataset_for([path], [model], dataset, split)
+    data = dataset_for([location], [model], dataset, split)
     judge_folder = judge or (run.folder / "judge" if run else output.with_name(f"{output.name}-judge"))
     classifier = find_judge(
         judge_folder, judge is not None, judged(data), model.schema, model.classifier_config, model.device, overwrite
     )
     system = measure_system(model, classifier, data, split, STRENGTH_PICTURES)
-    meta = meta_for(path, model, data, split, judge_folder, classifier)
+    meta = meta_for(location, model, data, split, judge_folder, classifier)
     report = build_report(system.figures, {**meta, **meta_of(system.measurements, system.background, model.schema)})
     step = model.selection.get("step")
     step = step if isinstance(step, int) else None
@@ -85,8 +86,8 @@ def evaluate(
         save_picture(swap_figure(model, shown, system.measurements.indices, model.device), folder / "swaps.png")
         save_picture(extremes_figure(model, shown, system.measurements, model.device), folder / "extremes.png")
         save_picture(strength_chart({"Model": report}), folder / "strength.png")
-    if own_place:
-        mark_ends(path, ends_of(report))
+    if run is not None and own_place:
+        mark_ends(run.folder, ends_of(report))
     return report
 
 
@@ -110,12 +111,17 @@ def measure_system(model: Model, judge: Classifier, data: PreparedDataset, split
 
 
 def meta_for(
-    path: Path, model: Model, data: PreparedDataset, split: str, judge_folder: Path, judge: Classifier
+    location: ModelLocation,
+    model: Model,
+    data: PreparedDataset,
+    split: str,
+    judge_folder: Path,
+    judge: Classifier,
 ) -> dict[str, Any]:
     """What a report says of what was compared with what."""
     return {
         "fader": fader.__version__,
-        "model": {"path": str(path), "trained_on": model.dataset, "selection": model.selection},
+        "model": {"path": str(location), "trained_on": model.dataset, "selection": model.selection},
         "dataset": {"path": data.path, "fingerprint": data.fingerprint},
         "split": split,
         "judge": {"path": str(judge_folder), **asdict(judge.config), "trained_on": judge.info["dataset"]},
@@ -135,19 +141,19 @@ def ends_of(report: dict[str, Any]) -> Ends:
 
 
 def dataset_for(
-    paths: Sequence[Path], models: Sequence[Model], dataset: Location | None, split: str
+    locations: Sequence[ModelLocation], models: Sequence[Model], dataset: Location | None, split: str
 ) -> PreparedDataset:
     """The dataset to evaluate models on: the one named, or that of the first of them that is a run.
 
     Raises UserError if it is not fit for one of the models, or has no picture in the split.
     """
-    runs = [path for path in paths if (path / "run.json").is_file()]
+    runs = [run for run in map(run_at, locations) if run is not None]
     if dataset is not None:
         data = open_dataset(dataset)
     elif runs:
-        data = open_run_dataset(open_run(runs[0]))
+        data = open_run_dataset(runs[0])
     else:
-        raise UserError(f"{paths[0]} is a model folder, not a run; name a prepared dataset with --dataset.")
+        raise UserError(f"{locations[0]} is a model, not a run; name a prepared dataset with --dataset.")
     for model in models:
         if data.channels != model.channels or data.size < model.size:
             raise UserError(

@@ -8,7 +8,7 @@ the full width of 64.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import pairwise, permutations
 
 import torch
 from torch import Tensor, nn
@@ -145,17 +145,24 @@ class IcGAN(nn.Module):
         return values
 
     def settle(self, values: Tensor, wanted: Iterable[int]) -> Tensor:
-        """Values [..., n] of an edit in which the attributes at the positions `wanted` were set.
+        """Values [..., n] of an edit in which the attributes at the positions `wanted` were set; see `settle_where`."""
+        chosen = torch.zeros(values.shape[-1], dtype=torch.bool, device=values.device)
+        chosen[list(wanted)] = True
+        return self.settle_where(values, chosen)
+
+    def settle_where(self, values: Tensor, chosen: Tensor) -> Tensor:
+        """Values [..., n] of an edit in which some attributes were set, bool, [n] or [..., n].
 
         What excludes one of them (EXCLUSIVE) falls as that one rises, and is absent where it is present.
         """
-        values, wanted = values.clone(), set(wanted)
+        columns = list(values.unbind(-1))
         for group in EXCLUSIVE:
             members = [self.schema.index(name) for name in group if name in self.schema.names]
-            for k in wanted.intersection(members):
-                for other in set(members) - wanted:
-                    values[..., other] = torch.minimum(values[..., other], 1 - values[..., k].clamp(0, 1))
-        return values
+            for k, other in permutations(members, 2):
+                falls = chosen[..., k] & ~chosen[..., other]
+                most = 1 - values[..., k].clamp(0, 1)
+                columns[other] = torch.where(falls, torch.minimum(columns[other], most), columns[other])
+        return torch.stack(columns, dim=-1)
 
 
 class AttributeReader(nn.Module):

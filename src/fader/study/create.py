@@ -13,12 +13,13 @@ import numpy as np
 import torch
 
 import fader
-from fader.attributes import Schema
+from fader.attributes import Attribute, Schema
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
 from fader.errors import UserError
 from fader.evaluation.views import JUDGED_SIZE, cut, judged_framing, part, view
 from fader.files import new_folder, refuse_existing, write_json
-from fader.images import to_picture
+from fader.images import Box, to_picture
+from fader.locations import ModelLocation, called
 from fader.model import Model, load
 from fader.progress import progress
 from fader.study.folder import ANSWERS, CONSENT, PICTURES, STUDY, Example, Item, Study, Task, write_key
@@ -67,7 +68,7 @@ class Names:
 
 
 def create(
-    paths: Sequence[Path],
+    locations: Sequence[ModelLocation],
     dataset: Location,
     output: Path,
     attributes: Sequence[str] = (),
@@ -84,11 +85,12 @@ def create(
     """Write a study of models into a folder, for `serve` or `export`; return what it is of.
 
     Args:
-        paths: Run or model folders.
+        locations: Runs or models: folders, "portraits", "hf:user/model".
         dataset: A prepared dataset with the attributes of all models.
         output: The folder to write.
         attributes: What the tasks are of; by default the first three that all models have.
-        names: What the table calls the models; by default as their folders.
+        names: What the table calls the models; by default as their folders. Models of one name are one system, as
+            Fader Networks of one attribute each are in Table 1: each makes the pictures for its own attributes.
         split: Where the pictures are from.
         a_row: Pictures of each row.
         raters: How many are wanted for each picture.
@@ -104,23 +106,27 @@ def create(
         raise UserError("A study needs 2 pictures a row and 1 rater at least, and a zoom above 0 and up to 16.")
     refuse_study(output, overwrite)
     texts = CONSENT if consent is None else read_consent(consent)
-    titles = _titles(paths, names)
-    models = {title: load(path, device) for title, path in zip(titles, paths, strict=True)}
+    titles = _titles(locations, names)
+    models = [load(location, device) for location in locations]
     data = open_dataset(dataset)
-    schema = _schema(list(models.values()), attributes)
-    size = min(JUDGED_SIZE, data.size, *(model.size for model in models.values()))
-    studio = Studio(data, models, size)
+    schema = _schema(titles, models, attributes)
+    size = min(JUDGED_SIZE, data.size, *(model.size for model in models))
+    studio = Studio(data, list(zip(titles, models, strict=True)), schema, size)
 
     generator = np.random.default_rng(seed)
-    plan = _plan(data, schema, rows_of(titles), split, a_row, generator)
+    rows = rows_of(list(dict.fromkeys(titles)))
+    plan = _plan(data, schema, rows, split, a_row, generator)
     study = Study(output, "Pictures", texts, raters, size, zoom, plan.tasks)
     key = {
         "seed": seed,
         "fader": fader.__version__,
         "kind": "table",
         "dataset": {"path": data.path, "fingerprint": data.fingerprint, "split": split},
-        "systems": {title: str(path) for title, path in zip(titles, paths, strict=True)},
-        "rows": [row.title for row in rows_of(titles)],
+        "systems": {
+            title: [str(location) for own, location in zip(titles, locations, strict=True) if own == title]
+            for title in titles
+        },
+        "rows": [row.title for row in rows],
         "attributes": list(schema.names),
         "tasks": plan.about_tasks,
         "items": plan.about_items,
@@ -136,23 +142,32 @@ def create(
     return "\n".join([*plan.notes, f"{output}: {len(study.tasks)} tasks, {len(plan.pictures):,} pictures."])
 
 
+@dataclass(frozen=True)
+class _Maker:
+    """A model, the dataset as it sees it, the columns of its labels, and what is compared of its pictures."""
+
+    model: Model
+    seen: PreparedDataset
+    columns: list[int]
+    box: Box
+
+
 class Studio:
     """Draws rows of the table: real pictures and what models make of them, all cut alike and of one size."""
 
-    def __init__(self, data: PreparedDataset, models: dict[str, Model], size: int) -> None:
-        self._models = models
-        self._seen = {name: view(data, model.framing, model.size) for name, model in models.items()}
-        self._columns = {name: data.columns(model.schema) for name, model in models.items()}
+    def __init__(self, data: PreparedDataset, models: Sequence[tuple[str, Model]], schema: Schema, size: int) -> None:
+        """Models by the name of their system; of one system each attribute of the schema is one model's."""
         self._real = view(data, judged_framing(data), size)
         self._size = size
-        self._boxes = {}
-        for name, model in models.items():
+        self._maker: dict[tuple[str, str], _Maker] = {}
+        for name, model in models:
             box = part(model.framing, judged_framing(data))
             if box is None:
                 raise UserError(f"{name} sees less of {data.path}'s pictures than what is compared; leave it out.")
             if model.channels != data.channels:
                 raise UserError(f"{name} takes {model.channels} channel(s); the pictures of {data.path} differ.")
-            self._boxes[name] = box
+            maker = _Maker(model, view(data, model.framing, model.size), data.columns(model.schema), box)
+            self._maker |= {(name, attribute.name): maker for attribute in schema if attribute in list(model.schema)}
 
     def draw(self, pictures: Sequence[_Shown]) -> Iterator[tuple[str, np.ndarray]]:
         """The name and the array (uint8, size x size x channels) of each picture, in an order of its own."""
@@ -170,14 +185,14 @@ class Studio:
     def _arrays(self, row: Row, attribute: str, indices: np.ndarray) -> np.ndarray:
         if row.kind == Kind.REAL:
             return self._real.images[indices]
-        model, seen = self._models[row.system], self._seen[row.system]
-        arrays = seen.images[indices]
-        labels = seen.labels[indices][:, self._columns[row.system]]
+        maker = self._maker[row.system, attribute]
+        arrays = maker.seen.images[indices]
+        labels = maker.seen.labels[indices][:, maker.columns]
         if row.kind == Kind.RECONSTRUCTED:
-            made = np.stack([_array(one) for one in model.encode_framed(arrays, labels).reconstruction()])
+            made = np.stack([_array(one) for one in maker.model.encode_framed(arrays, labels).reconstruction()])
         else:
-            made = _swapped(model, arrays, labels, attribute)
-        return cut(made, self._boxes[row.system], self._size)
+            made = _swapped(maker.model, arrays, labels, attribute)
+        return cut(made, maker.box, self._size)
 
 
 @dataclass(frozen=True)
@@ -286,28 +301,40 @@ def read_consent(path: Path) -> tuple[str, ...]:
     return paragraphs
 
 
-def _titles(paths: Sequence[Path], names: Sequence[str]) -> list[str]:
-    if not paths:
-        raise UserError("There is no model to put before raters; name one run or model folder at least.")
-    if names and len(names) != len(paths):
-        raise UserError(f"There are {len(paths)} models and {len(names)} names; give one for each.")
-    titles = list(names) or [path.resolve().name for path in paths]
-    if len(set(titles)) != len(titles) or not all(title.strip() for title in titles):
+def _titles(locations: Sequence[ModelLocation], names: Sequence[str]) -> list[str]:
+    if not locations:
+        raise UserError("There is no model to put before raters; name one run or model at least.")
+    if names and len(names) != len(locations):
+        raise UserError(f"There are {len(locations)} models and {len(names)} names; give one for each.")
+    titles = list(names) or list(map(called, locations))
+    if (not names and len(set(titles)) != len(titles)) or not all(title.strip() for title in titles):
         raise UserError(f"The models are called {', '.join(titles)}; tell them apart with --names.")
     return titles
 
 
-def _schema(models: Sequence[Model], attributes: Sequence[str]) -> Schema:
-    """What the tasks are of: what is named, else the first that all models have."""
-    first = models[0].schema
+def _schema(titles: Sequence[str], models: Sequence[Model], attributes: Sequence[str]) -> Schema:
+    """What the tasks are of: what is named, else the first that all systems have. Raises UserError."""
+    having: dict[str, list[Attribute]] = {}
+    for title, model in zip(titles, models, strict=True):
+        having.setdefault(title, []).extend(model.schema)
+    known = Schema(tuple({attribute.name: attribute for attribute in having[titles[0]]}.values()))
+    common = [one for one in known if all(one in own for own in having.values())]
     if attributes:
-        for model in models:
-            model.schema.select(attributes)
-        return first.select(attributes)
-    common = [one for one in first if all(one in model.schema.attributes for model in models)]
-    if not common:
+        chosen = known.select(attributes)
+        lacking = [(title, one.name) for one in chosen for title, own in having.items() if one not in own]
+        if lacking:
+            raise UserError(
+                f"No model of {lacking[0][0]} has the attribute {lacking[0][1]!r} of {titles[0]}; leave it out."
+            )
+    elif common:
+        chosen = Schema(tuple(common[:ATTRIBUTES]))
+    else:
         raise UserError("The models have no attribute in common; there is nothing to compare them by.")
-    return Schema(tuple(common[:ATTRIBUTES]))
+    for title, own in having.items():
+        twice = [one.name for one in chosen if own.count(one) > 1]
+        if twice:
+            raise UserError(f"Two models are called {title} and have {twice[0]}; tell them apart with --names.")
+    return chosen
 
 
 def _swapped(model: Model, arrays: np.ndarray, labels: np.ndarray, attribute: str) -> np.ndarray:

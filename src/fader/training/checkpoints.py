@@ -17,6 +17,7 @@ from fader.training.step import Players
 
 CHECKPOINT_SECONDS = 120.0  # Between two checkpoints: a killed run loses no more than this.
 KEPT = 2  # The newest, and the one before it, should the newest turn out damaged.
+FORMAT, VERSION = "fader-checkpoint", 2
 NAME = re.compile(r"step-(\d{9})\.pt")
 
 
@@ -24,7 +25,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `state` (tensors, numbers, strings, lists and dicts of them) as the checkpoint after `step` updates."""
     path = folder / f"step-{step:09d}.pt"
     with replacing(path) as temporary:
-        torch.save({"format": "fader-checkpoint", "version": 2, "step": step, **state}, temporary)
+        torch.save({"format": FORMAT, "version": VERSION, "step": step, **state}, temporary)
     for old in checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path
@@ -52,7 +53,7 @@ def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
         raise UserError(
             f"{paths[-1]}: the checkpoint is damaged ({type(error).__name__}); delete it to go on from the one before."
         ) from None
-    if state.get("format") != "fader-checkpoint" or state.get("version") != 2:
+    if state.get("format") != FORMAT or state.get("version") != VERSION:
         raise UserError(f"{paths[-1]}: this is not a checkpoint that this version of fader reads.")
     return dict(state)
 

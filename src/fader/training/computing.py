@@ -5,8 +5,6 @@ What a step computes stays the same up to rounding; on a CPU, by default, to the
 
 from __future__ import annotations
 
-import ctypes
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -16,9 +14,8 @@ from torch import Tensor, nn
 
 from fader.config import TrainingConfig
 from fader.errors import UserError
+from fader.memory import keep_freed
 from fader.networks.autoencoder import Encoder
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # As malloc.h numbers them.
 
 
 def check(device: torch.device, config: TrainingConfig) -> None:
@@ -95,7 +92,7 @@ def tuned(device: torch.device, config: TrainingConfig) -> Iterator[None]:
     All batches being of one size, the search pays off. On a CPU, from then on, freed memory is kept.
     """
     if device.type != "cuda":
-        _keep_freed_memory()
+        keep_freed()
         yield
         return
     cudnn = torch.backends.cudnn
@@ -107,15 +104,3 @@ def tuned(device: torch.device, config: TrainingConfig) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(before[0])
         cudnn.allow_tf32, cudnn.benchmark = before[1:]
-
-
-def _keep_freed_memory() -> None:
-    """Have glibc's allocator keep large blocks that are freed for the next update.
-
-    It gives them back to the system, which hands them out again page by page, each to be cleared first: several percent
-    of an update of small networks. Elsewhere this does nothing.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_MMAP_THRESHOLD, 2**25)  # Its largest.
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

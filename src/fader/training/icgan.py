@@ -225,6 +225,7 @@ class Trainer:
             reader = attribute_reader(icgan)
             assert reader is not None
             right = reading_accuracy(reader, data, schema, self.device, between_batches)
+        errors = found.pop("errors")
         labels = data.labels[data.indices("train")][:, data.columns(schema)]
         seen = agreement(icgan.decoder, self.classifier, labels, self.config, schema, CHECKED)
         evaluation = {
@@ -243,6 +244,7 @@ class Trainer:
             classifier=reader,
             dataset={name: run.dataset[name] for name in ("name", "fingerprint")},
             selection={"chosen by": "each encoder's lowest error on held-out pictures", **evaluation},
+            errors=errors,
         )
         save_model(model, run.model, overwrite=True)
         chosen = data.indices("valid")[:SAMPLES]

@@ -22,6 +22,7 @@ from fader.errors import CommonError, Interrupted, UserError
 from fader.files import replacing
 from fader.images import save_picture, to_pixels
 from fader.interruption import Interruption, interruptions
+from fader.locations import ModelLocation
 from fader.model import load
 from fader.networks.autoencoder import AutoEncoder
 from fader.networks.weights import save_weights
@@ -54,7 +55,7 @@ def train(
     config: Config,
     attributes: Sequence[str] | None = None,
     classifier: Path | None = None,
-    init: Path | None = None,
+    init: ModelLocation | None = None,
     device: str = "auto",
 ) -> Run:
     """Train a Fader Network on a prepared dataset, or go on with a run that was interrupted.
@@ -67,7 +68,7 @@ def train(
         config: Networks and training.
         attributes: What to learn to slide; by default all that the dataset has.
         classifier: A classifier folder for selection; by default one is trained and kept in the run folder.
-        init: A model to start from; its attributes may differ.
+        init: A run or a model to start from (its folder, "portraits" or "hf:user/model"); its attributes may differ.
         device: "auto", "cpu", "cuda", "mps", ...
 
     Raises UserError on unusable input, on other settings than those of the run in the folder, and on losses that are
@@ -330,7 +331,7 @@ def _sampler(data: PreparedDataset, schema: Schema, config: TrainingConfig) -> t
 
 
 def _start_from(run: Run, network: AutoEncoder) -> None:
-    source = processes.first(lambda: load(Path(str(run.init)), device="cpu"))
+    source = processes.first(lambda: load(str(run.init), device="cpu"))
     if not isinstance(source.network, AutoEncoder) or source.config.network != run.config.network:
         raise UserError(f"{run.init}: its network has other settings than this run's; give it the same to start from.")
     transfer(source.network, source.schema, network, run.schema)

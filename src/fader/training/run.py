@@ -11,6 +11,7 @@ from fader.config import AnyConfig, Config, IcganConfig, Settings, read_config
 from fader.datasets.prepared import PreparedDataset
 from fader.errors import UserError
 from fader.files import read_json, write_json
+from fader.locations import ModelLocation, path_of
 
 FORMAT, VERSION = "fader-run", 1
 
@@ -93,15 +94,22 @@ def open_run(folder: Path) -> AnyRun:
         raise UserError(f"{folder / 'run.json'}: the file is damaged (at {error}).") from None
 
 
+def run_at(location: ModelLocation) -> AnyRun | None:
+    """The run whose folder was named as a model; None where that is no run. Raises UserError as `open_run` does."""
+    path = path_of(location)
+    return open_run(path) if path is not None and (path / "run.json").is_file() else None
+
+
 def create_or_continue(
-    folder: Path, config: Settings, schema: Schema, dataset: PreparedDataset, init: Path | None = None
+    folder: Path, config: Settings, schema: Schema, dataset: PreparedDataset, init: ModelLocation | None = None
 ) -> RunOf[Settings]:
     """The run to work on: a new one in a new folder, or the one there if it has the same settings.
 
     Raises UserError, listing the differences, if the folder holds a run with other settings, or something else.
     """
     about = {"path": dataset.store.location, "name": dataset.store.name, "fingerprint": dataset.fingerprint}
-    run = RunOf(folder, config, schema, about, str(init.absolute()) if init else None)
+    source = None if init is None else str(path.absolute() if (path := path_of(init)) else init)
+    run = RunOf(folder, config, schema, about, source)
     if (folder / "run.json").exists():
         there = open_run(folder)
         differences = _differences(there, run)

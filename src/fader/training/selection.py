@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fader import familiarity
 from fader.attributes import Schema
 from fader.config import AnyConfig, ClassifierConfig
 from fader.datasets.prepared import PreparedDataset
@@ -34,7 +35,7 @@ BATCH = 128
 TOLERANCE = 0.02  # The best is sought among candidates whose mean swap accuracy is this close to the highest.
 
 Evaluation = dict[str, Any]
-"""A record of kind "evaluation": "epoch", "step", "mse", "accuracy" by attribute, "mean_accuracy"."""
+"""A record of kind "evaluation": "epoch", "step", "mse", "errors", "accuracy" by attribute, "mean_accuracy"."""
 
 
 @torch.inference_mode()
@@ -49,34 +50,37 @@ def assess(
     """Reconstruction MSE in [-1, 1] and swap accuracy, over the whole validation split, shared out over the processes.
 
     For the accuracy each attribute is swapped by itself, with the others at their true labels, and the classifier has
-    to find the swapped value in the decoding. Returns "mse", "accuracy" (by attribute) and "mean_accuracy".
+    to find the swapped value in the decoding. Returns "mse", "errors" (`familiarity.summary`),
+    "accuracy" (by attribute) and "mean_accuracy".
     """
     network.eval()
     columns = dataset.columns(schema)
     indices = dataset.indices("valid")
-    squared_error = torch.zeros((), dtype=torch.float64)
+    errors = torch.zeros(len(indices), len(familiarity.MEASURES), dtype=torch.float64)
     right = torch.zeros(len(schema), dtype=torch.int64)
     together = BATCH * processes.count()
     for start in range(0, len(indices), together):
         batch = indices[start : start + together]
         between_batches(len(batch))
-        chosen = processes.share(batch)
-        if not len(chosen):
+        positions = processes.share(np.arange(start, start + len(batch)))
+        if not len(positions):
             continue
+        chosen = indices[positions]
         pixels = to_pixels(dataset.images[chosen], device)
         labels = torch.from_numpy(dataset.labels[chosen][:, columns]).to(device)
         latent = network.encoder(pixels)
         decoded = network.decoder(latent, schema.code(network.own_values(latent, labels)))
-        squared_error += (decoded - pixels).square().mean(dim=(1, 2, 3)).sum().cpu()
+        errors[torch.from_numpy(positions)] = familiarity.reconstruction_errors(pixels, decoded).double().cpu()
         for k, name in enumerate(schema.names):
             swapped = schema.flipped(labels, name)
             seen, _ = schema.predictions(classifier(network.decoder(latent, schema.code(swapped))))
             right[k] += (seen[:, k] == swapped[:, k]).sum().cpu()
-    processes.add_up(squared_error)
+    processes.add_up(errors)  # Each process has 0 where others have the error.
     processes.add_up(right)
     accuracy = {name: float(right[k]) / len(indices) for k, name in enumerate(schema.names)}
     return {
-        "mse": float(squared_error) / len(indices),
+        "mse": float(errors[:, 0].mean()),
+        "errors": familiarity.summary(errors),
         "accuracy": accuracy,
         "mean_accuracy": sum(accuracy.values()) / len(accuracy),
     }
@@ -161,7 +165,11 @@ def write_model(run: Run, dataset: PreparedDataset, evaluation: Evaluation, by: 
         classifier=classifier.network,
         classifier_config=classifier.config,
         dataset={name: run.dataset[name] for name in ("name", "fingerprint")},
-        selection={"chosen by": by, **{name: value for name, value in evaluation.items() if name != "kind"}},
+        selection={
+            "chosen by": by,
+            **{name: evaluation[name] for name in evaluation if name not in ("kind", "errors")},
+        },
+        errors=evaluation.get("errors", {}),
     )
     save_model(model, run.model, overwrite=True)
 

@@ -7,6 +7,7 @@ a foreign page may send requests to it, and a foreign name may be made to point 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
@@ -88,13 +89,16 @@ class Guard:
     - Host: one of the site's, so that a foreign name that points here is no way in (DNS rebinding).
     - Origin: one of the site's where the request says one, and it has to unless it only reads.
     - The path starts with the token, which `app` does not see (it is its root path).
-    - The body's length is told, and at most `most_bytes`.
+    - The body's length is told, and at most `most_bytes`, or what `uploads` allows a path (the token left out).
     """
 
-    def __init__(self, app: ASGIApp, site: Site, most_bytes: int = 4096) -> None:
+    def __init__(
+        self, app: ASGIApp, site: Site, most_bytes: int = 4096, uploads: Mapping[str, int] | None = None
+    ) -> None:
         self.app = app
         self.site = site
         self.most_bytes = most_bytes
+        self.uploads = uploads or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -130,6 +134,7 @@ class Guard:
             length = headers.get("content-length", "")
             if not length.isascii() or not length.isdigit():
                 return 411, "The request does not say how long it is."
-            if len(length) > 18 or int(length) > self.most_bytes:
-                return 413, "The request is too long."
+            most = self.uploads.get(scope["path"].removeprefix(f"/{token}"), self.most_bytes)
+            if len(length) > 18 or int(length) > most:
+                return 413, f"That is too much: {most:,} bytes at most."
         return None

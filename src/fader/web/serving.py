@@ -14,6 +14,8 @@ from fader.web.guard import Site, origins_of
 
 CONNECTIONS = 1000  # At a time; more are turned away.
 PATIENCE = 5  # Seconds that requests may go on for once the server is told to stop.
+MOST_MESSAGE = 2**16  # Bytes of a message that a WebSocket takes.
+UNREAD = 30_000  # Milliseconds that what was sent may lie unread before the connection is dropped.
 
 
 def serve(
@@ -23,10 +25,12 @@ def serve(
     address: str = "127.0.0.1",
     port: int = 8765,
     public_url: str | None = None,
+    ready: Callable[[Site], object] = lambda site: None,
 ) -> None:
     """Serve what `application` makes of the site until SIGINT or SIGTERM; tell the person at the terminal the link.
 
-    Nothing about the visitors is logged. Port 0 is any free one. Raises UserError where it cannot listen.
+    `ready` is called once visitors can come. Nothing about them is logged. Port 0 is any free one.
+    Raises UserError where it cannot listen.
     """
     if not 0 <= port < 2**16:
         raise UserError(f"{port} is no port; it goes from 0 (any free one) to 65535.")
@@ -37,6 +41,8 @@ def serve(
     except OSError as error:
         raise UserError(f"{address}:{port} cannot be listened at ({error.strerror}); try another --port.") from None
     with listening:
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted connections have it from here.
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD)
         site = Site(origins_of(address, listening.getsockname()[1], public_url), token)
         config = uvicorn.Config(
             application(site),
@@ -47,6 +53,9 @@ def serve(
             lifespan="off",
             limit_concurrency=CONNECTIONS,
             timeout_graceful_shutdown=PATIENCE,
+            ws_max_size=MOST_MESSAGE,
+            ws_per_message_deflate=False,  # What is sent is pixels, to be there soon.
         )
-        say(f"{what}: {site.link}\nWhoever has the link can take part. Stop with Ctrl-C.")
+        say(f"{what}: {site.link}\nWhoever has the link can come in. Stop with Ctrl-C.")
+        ready(site)
         uvicorn.Server(config).run(sockets=[listening])

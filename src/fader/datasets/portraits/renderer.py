@@ -19,6 +19,7 @@ from dicebear import Avatar, Style
 from PIL import Image
 
 from fader.datasets.portraits.specification import (
+    FIRST_NEWCOMER,
     SCHEMA,
     SIZE,
     VIEW_BOX,
@@ -39,6 +40,11 @@ def labels(index: int) -> np.ndarray:
 def portrait(index: int, size: int = SIZE) -> np.ndarray:
     """Portrait number `index`: uint8, size x size x 3."""
     return counterfactual(index, {}, size)
+
+
+def newcomer(number: int, size: int = SIZE) -> Image.Image:
+    """A portrait to start from, `number` being any from 0: one that no model has seen, as datasets end before it."""
+    return Image.fromarray(portrait(FIRST_NEWCOMER + number, size))
 
 
 def counterfactual(index: int, changes: Mapping[str, int], size: int = SIZE) -> np.ndarray:

@@ -14,6 +14,8 @@ import numpy as np
 from fader.datasets.portraits.renderer import portrait
 from fader.datasets.portraits.specification import (
     COUNT,
+    FACE,
+    FIRST_NEWCOMER,
     NAME,
     SCHEMA,
     SIZE,
@@ -26,6 +28,10 @@ from fader.datasets.preparation import Source, check_output, prepare
 from fader.datasets.prepared import SPLITS
 from fader.errors import UserError
 from fader.images import Framing
+
+_left, _top, _width, _height = VIEW_BOX
+FRAMING = Framing(points=tuple(((x - _left) / _width, (y - _top) / _height) for x, y in FACE))
+"""Of all portraits: the renderer knows where their faces are."""
 
 
 def prepare_portraits(
@@ -54,6 +60,8 @@ def prepare_portraits(
         raise UserError(f"count is {count}; it has to be at least 1.")
     if first < 0:
         raise UserError(f"first is {first}; it has to be 0 or more.")
+    if first + count > FIRST_NEWCOMER:
+        raise UserError(f"Portraits of numbers from {FIRST_NEWCOMER:,} on are in no dataset; take lower ones.")
     numbers = range(first, first + count)
     labels = np.array([person_and_labels(i)[1] for i in numbers], dtype=np.uint8)
     source = Source(
@@ -65,7 +73,7 @@ def prepare_portraits(
         channels=3,
         fetch=numbers.__getitem__,
         render=partial(portrait, size=size),
-        framing=Framing().to_json(),
+        framing=FRAMING,
         info={
             "kind": "portraits",
             "specification": NAME,

@@ -22,8 +22,12 @@ from fader.attributes import Schema
 NAME = "portraits-1"
 SIZE = 64
 COUNT = 12_000
+FIRST_NEWCOMER = 1_000_000_000  # From here on portraits are in no dataset: they are for showing what a model does.
 # The part of the avatar's 280 x 280 canvas that is drawn (left, top, width, height): the face fills the frame.
 VIEW_BOX = (52, 24, 176, 176)
+# Where a face has its points on the canvas: the pupils, the tip of the nose, the corners of the mouth (between the
+# widest and the narrowest), in the order of `alignment.Face`.
+FACE = ((114, 112), (166, 112), (140, 134), (122, 154), (158, 154))
 
 # The share of portraits that have each attribute.
 BASE_RATES = {"Eyeglasses": 0.4, "Smiling": 0.5, "Mouth_Open": 0.5, "Beard": 0.4, "Hat": 0.35}

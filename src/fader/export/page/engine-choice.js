@@ -1,0 +1,2 @@
+// The engine of this page; see engine.js.
+export { connect } from "./onnx-engine.js";
