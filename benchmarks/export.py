@@ -18,17 +18,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
-from measuring import machine
+from measuring import machine, random_model
 from playwright.sync_api import sync_playwright
 
-from fader.attributes import Schema
-from fader.config import ClassifierConfig, configure
 from fader.datasets.portraits.renderer import portrait
 from fader.export.web import export_web
 from fader.images import save_picture, to_picture
-from fader.model import Model, make_network, save_model
-from fader.networks.classifier import make_classifier
+from fader.model import save_model
 
 MEASURE = """async (moves) => {
   const slider = document.querySelector("#bank input[type=range]"), edit = document.getElementById("edit");
@@ -49,15 +45,6 @@ MEASURE = """async (moves) => {
 class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *arguments: object) -> None:
         pass
-
-
-def random_model(preset: str, size: int) -> Model:
-    torch.manual_seed(0)
-    schema = Schema.binary([f"attribute {i}" for i in range(5)])
-    config, of_classifier = configure(preset, size=size, channels=3), ClassifierConfig()
-    classifier = make_classifier(of_classifier, size, 3, schema).eval()
-    network = make_network(config, schema).eval()
-    return Model(network, schema, config, classifier=classifier, classifier_config=of_classifier)
 
 
 def measure(site: Path, moves: int) -> tuple[list[float], list[float]]:
