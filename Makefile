@@ -35,7 +35,8 @@ oldest: $(VENV)/.installed-test  ## The tests with the oldest versions that pypr
 	rm -rf $(OLDEST)
 	$(PYTHON) -m venv $(OLDEST)
 	$(BIN)/python scripts/oldest.py > $(OLDEST)/constraints.txt
-	$(OLDEST)/bin/pip install --constraint $(OLDEST)/constraints.txt --editable '.[test]'
+	@# httpx is what the test client of the oldest starlette takes in place of httpx2.
+	$(OLDEST)/bin/pip install --constraint $(OLDEST)/constraints.txt --editable '.[test]' httpx
 	$(OLDEST)/bin/pytest -n auto -m 'not demo'
 
 audit: $(REQUIREMENTS)  ## Compare the tested versions with the known vulnerabilities (asks PyPI)
