@@ -18,8 +18,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from measuring import machine, random_model
+from measuring import machine
 from playwright.sync_api import sync_playwright
+from untrained import random_model
 
 from fader.datasets.portraits.renderer import portrait
 from fader.export.web import export_web

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine, two sides that are timed in turn, and a model with random weights."""
+"""What the benchmarks share: the machine, and two sides timed in turn. It takes no torch, as preparing takes none."""
 
 from __future__ import annotations
 
@@ -10,13 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from fader.attributes import Schema
-from fader.config import ClassifierConfig, configure
 from fader.errors import UserError
-from fader.model import Model, make_network
-from fader.networks.classifier import make_classifier
 from fader.parallel import processors
 
 Seconds = float
@@ -56,13 +50,3 @@ def check_free(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < 2 * needed:
         raise UserError(f"{folder}: {free / 1e9:.1f} GB are free, and {needed / 1e9:.1f} GB are written; make room.")
-
-
-def random_model(preset: str, size: int) -> Model:
-    """A preset with five attributes and a classifier, untrained."""
-    torch.manual_seed(0)
-    schema = Schema.binary([f"attribute {i}" for i in range(5)])
-    config, of_classifier = configure(preset, size=size, channels=3), ClassifierConfig()
-    classifier = make_classifier(of_classifier, size, 3, schema).eval()
-    network = make_network(config, schema).eval()
-    return Model(network, schema, config, classifier=classifier, classifier_config=of_classifier)

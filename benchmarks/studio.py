@@ -29,8 +29,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from measuring import machine, random_model
+from measuring import machine
 from playwright.sync_api import Browser, sync_playwright
+from untrained import random_model
 
 from fader.datasets.portraits.renderer import portrait
 from fader.errors import UserError

@@ -12,7 +12,7 @@ def keep_freed() -> None:
     """From now on, have glibc's allocator keep large blocks that this process frees, for the next that it asks for.
 
     By default they go back to the system, which hands them out again page by page, each to be cleared first: several
-    percent of a training update of small networks, and of decoding and scaling a picture. Elsewhere this does nothing.
+    percent of a training update of small networks. Elsewhere this does nothing.
     """
     if platform.libc_ver()[0] == "glibc":
         mallopt = ctypes.CDLL(None).mallopt

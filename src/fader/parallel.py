@@ -15,7 +15,6 @@ from multiprocessing.connection import wait
 from typing import TypeVar
 
 from fader.errors import UserError
-from fader.memory import keep_freed
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -92,7 +91,6 @@ def _start_worker() -> None:
     # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    keep_freed()
 
 
 def _end_with_parent() -> None:
