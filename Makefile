@@ -8,9 +8,10 @@ WHEEL := build/wheel
 OLDEST := build/oldest
 AUDIT := build/audit
 SOURCE := build/source
+FUZZ_SECONDS ?= 600
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test check pytest wheel-test oldest audit dist clean
+.PHONY: help demo test check pytest wheel-test fuzz soak oldest audit dist clean
 
 help:  ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -30,6 +31,12 @@ pytest: $(VENV)/.installed-test  ## The tests, one process a core
 	$(BIN)/pytest -n auto
 
 wheel-test: $(WHEEL)/.tested  ## Build the wheel, install it into an empty environment and run it there
+
+fuzz: $(VENV)/.installed-test  ## Damaged files and requests into everything that reads them (FUZZ_SECONDS a target, 600)
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+soak: $(VENV)/.installed-test  ## The studio with 20 visitors who slide for 10 minutes
+	$(BIN)/python -m tests.soak
 
 oldest: $(VENV)/.installed-test  ## The tests with the oldest versions that pyproject.toml allows (PyPI's torch: 3 GB)
 	rm -rf $(OLDEST)

@@ -91,18 +91,27 @@ def _run(path: Path) -> Lines:
         *_settings(run.config),
         ("progress", f"step {done:,}{_of_steps(run.config)}, {len(evaluations)} epoch(s) evaluated"),
     ]
-    for one in read_records(run.metrics, "epoch"):
-        known = ("kind", "step", "stage", "epoch", "seconds")
-        found = _pairs({name: value for name, value in one.items() if name not in known})
-        where = f"step {one['step']:,}, {one['seconds'] / 60:.0f} min"
-        lines.append((f"{one['stage']} epoch {one['epoch']}", f"{where}, {found}"))
-    for one in evaluations:
-        found = f"MSE {one['mse']:.4f}, swap accuracy {_percentages(one['accuracy'])}"
-        lines.append((f"epoch {one['epoch']}", f"step {one['step']:,}, {one['seconds'] / 60:.0f} min, {found}"))
+    try:
+        lines += map(_stage, read_records(run.metrics, "epoch"))
+        lines += map(_evaluation, evaluations)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise UserError(f"{run.metrics}: a record is damaged (at {error}).") from None
     for name, part in (("model", run.model), ("evaluation", run.folder / "evaluation")):
         if part.is_dir():
             lines.append((name, part))
     return lines
+
+
+def _stage(one: dict[str, Any]) -> tuple[str, object]:
+    known = ("kind", "step", "stage", "epoch", "seconds")
+    found = _pairs({name: value for name, value in one.items() if name not in known})
+    where = f"step {one['step']:,}, {one['seconds'] / 60:.0f} min"
+    return f"{one['stage']} epoch {one['epoch']}", f"{where}, {found}"
+
+
+def _evaluation(one: dict[str, Any]) -> tuple[str, object]:
+    found = f"MSE {one['mse']:.4f}, swap accuracy {_percentages(one['accuracy'])}"
+    return f"epoch {one['epoch']}", f"step {one['step']:,}, {one['seconds'] / 60:.0f} min, {found}"
 
 
 def _model(location: ModelLocation) -> Lines:

@@ -324,7 +324,7 @@ def test_a_moved_dataset_is_found_again_and_another_is_refused(dataset: Path, cl
 
 @pytest.mark.parametrize(
     "change",
-    [{"version": 99}, {"format": "else"}, {"config": {}}, {"attributes": []}, {"dataset": None}],
+    [{"version": 99}, {"format": "else"}, {"config": {}}, {"attributes": []}, {"dataset": None}, {"dataset": {}}],
 )
 def test_damaged_runs_are_refused(dataset: Path, classifier: Path, tmp_path: Path, change: dict[str, Any]) -> None:
     run = tmp_path / "run"
@@ -334,7 +334,7 @@ def test_damaged_runs_are_refused(dataset: Path, classifier: Path, tmp_path: Pat
         "version": 1,
         "config": config().to_json(),
         "attributes": [{"name": "Hat", "values": ["absent", "present"]}],
-        "dataset": {},
+        "dataset": {"path": "faces", "name": "faces", "fingerprint": "0123456789abcdef"},
         "init": None,
     }
     (run / "run.json").write_text(json.dumps(good))

@@ -30,6 +30,8 @@ CROP = (0, 20, 178, 198)
 # The last picture of each split, for collections without list_eval_partition.
 LAST_OF_SPLIT = (162_770, 182_637, 202_599)
 
+MOST_DIGITS = 18  # Of a number in a stranger's file.
+
 
 def prepare_celeba(
     folder: Path,
@@ -103,7 +105,7 @@ def _published_rows(stream: IO[bytes], where: str) -> Iterator[list[str]]:
     """The rows of list_attr_celeba.txt as those of a table with a header."""
     lines = (line.decode("utf-8", "replace") for line in stream)
     count = next(lines, "").strip()
-    if not count.isdecimal():
+    if not count.isdecimal() or len(count) > MOST_DIGITS:
         raise UserError(f"{where}: its first line is {count[:40]!r}, not the number of its rows as CelebA has it.")
     yield ["file", *next(lines, "").split()]
     rows = 0
@@ -146,7 +148,7 @@ def _in_order(table: Table, names: Sequence[str]) -> np.ndarray:
 
 def _number(folder: Path, name: str) -> int:
     stem = PurePosixPath(name).stem
-    if not stem.isdecimal() or not 1 <= int(stem) <= LAST_OF_SPLIT[-1]:
+    if not stem.isdecimal() or len(stem) > MOST_DIGITS or not 1 <= int(stem) <= LAST_OF_SPLIT[-1]:
         raise UserError(
             f"{folder}: {name!r} is not a number from 1 to {LAST_OF_SPLIT[-1]}, and there is no list_eval_partition to"
             " say which split it belongs to."

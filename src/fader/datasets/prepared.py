@@ -31,7 +31,7 @@ import numpy as np
 
 from fader import files
 from fader.attributes import Schema
-from fader.datasets.remote import RemoteFolder
+from fader.datasets.remote import RemoteFolder, remember
 from fader.datasets.storage import Folder, Pictures, Shape, Store
 from fader.errors import UserError
 from fader.files import is_url, parse_json
@@ -176,6 +176,8 @@ def open_dataset(location: Location) -> PreparedDataset:
         raise UserError(f"{store}/labels.npz: it holds labels or splits that there are not; prepare it again.")
     if _split_counts(splits) != info["splits"]:
         raise UserError(f"{store}/labels.npz: its splits are not those of dataset.json; prepare it again.")
+    if is_url(location):
+        remember(store.location)
     return PreparedDataset(store, schema, size, channels, images, labels.astype(np.int64), names, splits, info)
 
 
@@ -436,7 +438,10 @@ def _read_labels(store: Store, count: int, attributes: int) -> tuple[np.ndarray,
 def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     if np.lib.format.read_magic(stream) != (1, 0):
         raise ValueError("an array of another version than 1.0")
-    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    try:
+        shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    except Exception as error:  # Of a damaged one NumPy's parser raises many kinds, such as tokenize.TokenError.
+        raise ValueError(f"a damaged header: {error}") from None
     if fortran_order or dtype.hasobject or any(length < 0 for length in shape):
         raise ValueError("an array of another kind than expected")
     return shape, dtype

@@ -7,6 +7,7 @@ The batches, and going on with a run, are those of the same dataset in a folder:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib
 import os
 import stat
@@ -192,6 +193,21 @@ class BlockCache:
 
     def _path(self, block: tuple[int, int]) -> Path:
         return self._folder / f"{block[0]}-{block[1]}"
+
+
+def remember(url: str) -> None:
+    """Note that the user of this machine named this URL: runs that name it are then followed to it."""
+    with contextlib.suppress(OSError):
+        _mark(url).parent.mkdir(parents=True, exist_ok=True)
+        _mark(url).touch()
+
+
+def is_remembered(url: str) -> bool:
+    return _mark(url).is_file()
+
+
+def _mark(url: str) -> Path:
+    return cache_folder() / "named" / hashlib.sha256(url.rstrip("/").encode(errors="replace")).hexdigest()
 
 
 def cache_folder() -> Path:

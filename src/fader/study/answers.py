@@ -53,6 +53,7 @@ class Answers:
             self._database = sqlite3.connect(study.answers, check_same_thread=False, isolation_level=None)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
+            self._database.execute("PRAGMA trusted_schema = OFF")  # Nothing that a stranger's file defines is called.
             self._database.execute("PRAGMA busy_timeout = 10000")
             self._database.executescript(SCHEMA)
             with self._transaction() as database:
@@ -66,23 +67,23 @@ class Answers:
 
     def secret(self) -> str:
         """A random number of this study: the token of its link."""
-        with self._lock:
+        with self._reading():
             return str(self._database.execute("SELECT value FROM secret").fetchone()[0])
 
     def assigned(self, rater: str) -> list[str]:
         """The tasks that a rater has begun."""
-        with self._lock:
+        with self._reading():
             return [task for (task,) in self._database.execute("SELECT task FROM assignments WHERE rater = ?", [rater])]
 
     def answered(self, rater: str, task: str) -> set[str]:
         """The items of a task that a rater has answered."""
-        with self._lock:
+        with self._reading():
             found = self._database.execute("SELECT item FROM answers WHERE rater = ? AND task = ?", [rater, task])
             return {item for (item,) in found}
 
     def free(self, rater: str) -> list[str]:
         """The tasks that want a rater and that this one has not begun, the one with the fewest raters first."""
-        with self._lock:
+        with self._reading():
             return self._free(rater)
 
     def assign(self, rater: str, task: str) -> bool:
@@ -118,7 +119,7 @@ class Answers:
 
     def all(self) -> list[Answer]:
         """All answers to the study's items."""
-        with self._lock:
+        with self._reading():
             found = self._database.execute("SELECT rater, task, item, answer FROM answers ORDER BY task, item, rater")
             return [Answer(*row) for row in found if row[2] in self._items.get(row[1], ())]
 
@@ -141,8 +142,14 @@ class Answers:
         return sorted(wanting, key=lambda task: raters[task])
 
     @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One thread at a time. Raises UserError where the database turns out to be damaged."""
+        with self._lock, _readable(self._study.answers):
+            yield
+
+    @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with self._reading():
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield self._database

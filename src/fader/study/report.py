@@ -16,7 +16,7 @@ from fader.errors import UserError, printable
 from fader.files import new_folder, refuse_existing, write_json, write_text
 from fader.study.agreement import krippendorff_alpha, share
 from fader.study.answers import Answer, open_answers
-from fader.study.folder import ANSWERS, Item, Study, Task, open_key, open_study
+from fader.study.folder import ANSWERS, KEY, Item, Study, Task, open_key, open_study
 
 REPORT = "report.json"
 FORMAT = {"format": "fader-study-report", "version": 1}
@@ -51,12 +51,17 @@ def report(folder: Path, output: Path | None = None, overwrite: bool = False) ->
         given = answers.all()
     if not given:
         raise UserError(f"{folder}: there is no answer yet; give raters the link that 'fader study serve' shows.")
-    content = evaluate(study, key, given)
+    try:
+        content = evaluate(study, key, given)
+        texts = {"report.md": to_markdown(content), "answers.csv": answers_csv(study, key, given)}
+        shares = summary(content)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{folder}: its {KEY} or {ANSWERS} is damaged or of another study (at {error}).") from None
     with new_folder(target, overwrite, REPORT) as temporary:
         write_json(temporary / REPORT, content)
-        write_text(temporary / "report.md", to_markdown(content))
-        write_text(temporary / "answers.csv", answers_csv(study, key, given))
-    return f"{summary(content)}\n\n{target}: report.json, report.md and answers.csv, a line an answer."
+        for name, text in texts.items():
+            write_text(temporary / name, text)
+    return f"{shares}\n\n{target}: report.json, report.md and answers.csv, a line an answer."
 
 
 def evaluate(study: Study, key: dict[str, Any], given: Sequence[Answer]) -> dict[str, Any]:

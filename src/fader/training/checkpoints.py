@@ -53,7 +53,7 @@ def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
         raise UserError(
             f"{paths[-1]}: the checkpoint is damaged ({type(error).__name__}); delete it to go on from the one before."
         ) from None
-    if state.get("format") != FORMAT or state.get("version") != VERSION:
+    if not isinstance(state, dict) or state.get("format") != FORMAT or state.get("version") != VERSION:
         raise UserError(f"{paths[-1]}: this is not a checkpoint that this version of fader reads.")
     return dict(state)
 

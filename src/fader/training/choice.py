@@ -9,6 +9,7 @@ import numpy as np
 from fader import figures
 from fader.config import IcganConfig
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
+from fader.datasets.remote import is_remembered
 from fader.errors import UserError
 from fader.files import is_url, refuse_existing
 from fader.images import save_picture
@@ -17,6 +18,8 @@ from fader.networks.weights import load_weights
 from fader.training.records import read_records
 from fader.training.run import AnyRun, Run, open_run
 from fader.training.selection import Evaluation, best, front, swap_rows, write_model
+
+MOST = 1e9  # Figures of a sound evaluation are closer to 0.
 
 
 def show_candidates(
@@ -82,8 +85,16 @@ def candidate_network(run: Run, epoch: int) -> AutoEncoder:
 
 
 def open_run_dataset(run: AnyRun, dataset: Location | None = None) -> PreparedDataset:
-    """The dataset of a run, from where it was or from where it is now. Raises UserError if it is another one."""
+    """The dataset of a run, from where it was or from where it is now. Raises UserError if it is another one.
+
+    A run may be a stranger's: it leads to no URL that was not named to fader on this machine before.
+    """
     location = dataset or str(run.dataset["path"])
+    if dataset is None and is_url(location) and not is_remembered(str(location)):
+        raise UserError(
+            f"{run.folder}: this run says that its dataset is at {location}, which was not read on this machine before;"
+            f" if you trust that address, name it with --dataset {location}."
+        )
     if not is_url(location) and not Path(location).exists():
         raise UserError(f"{location}: the run's dataset is not there any more; say where it is with --dataset.")
     data = open_dataset(location)
@@ -103,7 +114,18 @@ def fader_run(folder: Path) -> Run:
 
 
 def _candidates(run: Run) -> list[Evaluation]:
-    candidates = front(read_records(run.metrics, "evaluation"))
+    evaluations = read_records(run.metrics, "evaluation")
+    if not all(_is_evaluation(one, run) for one in evaluations):
+        raise UserError(f"{run.metrics}: a record of an evaluation is damaged.")
+    candidates = front(evaluations)
     if not candidates:
         raise UserError(f"{run.folder}: no epoch is finished yet; go on with `fader train`.")
     return candidates
+
+
+def _is_evaluation(one: Evaluation, run: Run) -> bool:
+    accuracies = one.get("accuracy")
+    if type(one.get("epoch")) is not int or not isinstance(accuracies, dict):
+        return False
+    figures = [one.get("mse"), one.get("mean_accuracy"), *(accuracies.get(name) for name in run.schema.names)]
+    return all(isinstance(figure, int | float) and abs(figure) < MOST for figure in figures)

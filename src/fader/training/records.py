@@ -55,12 +55,12 @@ def read_records(path: Path, kind: str | None = None) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(record, dict) and "step" in record and kind in (None, record.get("kind")):
+        if isinstance(record, dict) and type(record.get("step")) is int and kind in (None, record.get("kind")):
             records.append(record)
     return records
 

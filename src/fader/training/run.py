@@ -81,12 +81,17 @@ def open_run(folder: Path) -> AnyRun:
     if data.get("version") != VERSION:
         raise UserError(f"{folder / 'run.json'}: version {data.get('version')} is newer than this fader; upgrade it.")
     try:
+        dataset, init = dict(data["dataset"]), data["init"]
+        if not all(isinstance(dataset[name], str) for name in ("path", "name", "fingerprint")):
+            raise ValueError("dataset")
+        if not isinstance(init, str | None):
+            raise ValueError("init")
         return RunOf(
             folder=folder,
             config=read_config(data.get("system", "fader"), data["config"]),
             schema=Schema.from_json(data["attributes"]),
-            dataset=dict(data["dataset"]),
-            init=data["init"],
+            dataset=dataset,
+            init=init,
         )
     except UserError as error:
         raise UserError(f"{folder / 'run.json'}: {error}") from None
