@@ -11,7 +11,7 @@ SOURCE := build/source
 FUZZ_SECONDS ?= 600
 REQUIREMENTS := pyproject.toml constraints.txt
 
-.PHONY: help demo test check pytest wheel-test fuzz soak oldest audit dist clean
+.PHONY: help demo test check pytest wheel-test faults fuzz soak oldest audit dist clean
 
 help:  ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -57,6 +57,9 @@ dist: $(VENV)/.installed-test  ## Build wheel and sdist of the last commit into 
 	git archive HEAD | tar -x -C $(SOURCE)
 	cd $(SOURCE) && SOURCE_DATE_EPOCH=$$(git -C $(CURDIR) log -1 --format=%ct) $(CURDIR)/$(BIN)/hatchling build -d $(CURDIR)/dist
 	sha256sum dist/*
+
+faults: $(VENV)/.installed-test  ## Kill every long command again and again; the result is runs/faults.json (some minutes)
+	$(BIN)/python -m tests.faults
 
 clean:  ## Delete the environment and everything built (not runs/)
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

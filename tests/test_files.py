@@ -1,11 +1,13 @@
 """Writing: whole or not at all, and nothing overwritten by accident."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from fader.errors import UserError
-from fader.files import new_folder, read_json, replacing, write_json
+from fader.files import locked, new_folder, read_json, replacing, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -54,6 +56,32 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
     with new_folder(tmp_path / "out") as temporary:
         (temporary / "file").write_text("whole")
     assert [entry.name for entry in tmp_path.rglob("*")] == ["out", "file"]
+
+
+def test_the_second_writer_of_a_folder_is_refused(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "out") as temporary:
+        (temporary / "file").write_text("the first's")
+        with pytest.raises(UserError, match="out: another process is writing"), new_folder(tmp_path / "out"):
+            pytest.fail("the block must not run")
+        assert (temporary / "file").exists()
+    assert (tmp_path / "out" / "file").read_text() == "the first's"
+    with new_folder(tmp_path / "out", overwrite=True) as temporary:
+        (temporary / "file").write_text("again")
+    assert [entry.name for entry in tmp_path.rglob("*")] == ["out", "file"]
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    code = "import sys, os; from pathlib import Path; from fader.files import locked\nwith locked(Path(sys.argv[1])):"
+    code += "\n print('locked', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(UserError, match="another process is writing"), locked(tmp_path):
+            pytest.fail("the block must not run")
+        process.kill()
+    with locked(tmp_path):
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_below_a_file_is_a_sentence(tmp_path: Path) -> None:

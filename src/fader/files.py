@@ -2,57 +2,139 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from fader.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # On Windows.
+    fcntl = None  # type: ignore[assignment]
+
+# What a disk says that takes no more, or nothing at all.
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Within the block a disk that is full, read-only or broken is a UserError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise UserError(f"{path}: it cannot be written ({os.strerror(error.errno)}).") from None
+
+
+def write_all(file: IO[bytes], data: bytes) -> None:
+    """Write all of the data to an unbuffered file, which may take less at a time. Raises OSError."""
+    while data:
+        data = data[file.write(data) :]
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path`; when the block ends well, what was written there is synced and renamed to it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """A temporary name beside `path`; when the block ends well, what was written there is synced and renamed to it.
+
+    Raises UserError if the disk does not take it.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def new_folder(path: Path, overwrite: bool = False, holding: str | None = None) -> Iterator[Path]:
     """A temporary folder beside `path`; when the block ends well, it is synced and renamed to it.
 
-    Raises UserError before anything is done where `refuse_existing` does.
+    Raises UserError before anything is done where `refuse_existing` does and where another process is at the same, and
+    later if the disk does not take it.
     """
     refuse_existing(path, overwrite, holding)
     path = path.absolute()
+    temporary = path.with_name(f".{path.name}.tmp")
+    with writing(path), locked(temporary, path):
+        try:
+            for left in temporary.iterdir():  # By a killed process.
+                remove(left)
+            yield temporary
+            for file in temporary.rglob("*"):
+                _sync(file)
+            if path.exists():
+                remove(path)
+            temporary.replace(path)
+            _sync(path.parent)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def locked(folder: Path, output: Path | None = None) -> Iterator[None]:
+    """Within the block no other process has the lock of a folder, which is made if need be.
+
+    The system holds it for this process and drops it with the process, however that ends; it leaves no file. Some file
+    systems (of networks) and Windows have no such locks: there nobody is kept out.
+
+    Raises UserError, about the `output` or else the folder, if another process has the lock or if there can be no such
+    folder.
+    """
+    output = output or folder
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.tmp")
-        if temporary.exists():  # What a killed process left behind.
-            shutil.rmtree(temporary)
-        temporary.mkdir()
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
     except OSError as error:
-        raise UserError(f"{path}: it cannot be written ({error.strerror}).") from None
+        raise UserError(f"{output}: it cannot be written ({error.strerror}).") from None
+    if descriptor is None:
+        yield
+        return
     try:
-        yield temporary
-        for file in temporary.rglob("*"):
-            _sync(file)
-        if path.exists():
-            remove(path)
-        temporary.replace(path)
-        _sync(path.parent)
+        # With the lock of a folder that was renamed or deleted meanwhile nothing is won.
+        if not _try_lock(descriptor) or not _is(folder, descriptor):
+            raise UserError(f"{output}: another process is writing to it; wait until it ends or name another output.")
+        yield
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        os.close(descriptor)
+
+
+def clear_half_written(folder: Path) -> None:
+    """Delete what killed processes left half-written in a folder, which is to be locked."""
+    for path in list(folder.rglob(".*.tmp")):
+        with suppress(OSError):
+            remove(path)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Whether the lock could be had, or there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _is(folder: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(folder.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def refuse_existing(path: Path, overwrite: bool, holding: str | None = None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.refusals import refusal
 
 import fader
 import fader.datasets.prepared
@@ -23,6 +24,7 @@ from fader.datasets.portraits import renderer, specification
 from fader.datasets.portraits.source import prepare_portraits
 from fader.devices import find_device
 from fader.errors import Interrupted, UserError
+from fader.files import locked
 from fader.interruption import interruptions
 from fader.training import loop
 from fader.training.checkpoints import checkpoints
@@ -30,7 +32,7 @@ from fader.training.choice import choose, show_candidates
 from fader.training.classifier import save_classifier, train_classifier
 from fader.training.loop import train
 from fader.training.records import read_records
-from fader.training.run import create_or_continue, open_run
+from fader.training.run import RunOf, create_or_continue, open_run
 from fader.training.selection import best, front
 from fader.training.step import training_step
 
@@ -344,16 +346,120 @@ def test_damaged_runs_are_refused(dataset: Path, classifier: Path, tmp_path: Pat
         open_run(run)
 
 
-def test_a_damaged_checkpoint_is_named(dataset: Path, classifier: Path, tmp_path: Path) -> None:
-    run = run_training(dataset, tmp_path / "run", classifier)
-    newest = checkpoints(run / "checkpoints")[-1]
-    newest.write_bytes(newest.read_bytes()[:1000])
-    with pytest.raises(UserError, match=newest.name):
-        run_training(dataset, run, classifier)
-    # Without it, the run goes on from the one before and ends as it had.
-    newest.unlink()
-    run_training(dataset, run, classifier)
-    assert checkpoints(run / "checkpoints")[-1] == newest
+def damaged(data: bytes, damage: str) -> bytes:
+    """What a power cut may leave of a file, or a bad disk."""
+    middle = len(data) // 2
+    return {
+        "truncated": data[:1000],
+        "empty": b"",
+        "zeroed": bytes(len(data)),
+        "a hole": data[:middle] + bytes(512) + data[middle + 512 :],
+        "a bit": data[:middle] + bytes([data[middle] ^ 4]) + data[middle + 1 :],
+    }[damage]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "empty", "zeroed", "a hole", "a bit"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_gone_on_with(
+    dataset: Path, classifier: Path, tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = run_training(dataset, tmp_path / "run", classifier, steps=12)
+    finished, records = weights(run), (run / "metrics.jsonl").read_text()
+    before, newest = checkpoints(run / "checkpoints")
+    newest.write_bytes(damaged(newest.read_bytes(), damage))
+    capsys.readouterr()
+    run_training(dataset, run, classifier, steps=12)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{newest.name}: the checkpoint is damaged; it is now {newest.name}.damaged" in said
+    assert "Going on after step 10." in said
+    assert newest.with_name(f"{newest.name}.damaged").exists()
+    assert checkpoints(run / "checkpoints") == [before, newest]
+    assert all(torch.equal(tensor, finished[name]) for name, tensor in weights(run).items())
+    assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [
+        json.loads(line)["step"] for line in records.splitlines()
+    ]
+
+
+def test_without_a_whole_checkpoint_nothing_is_begun_again_unasked(
+    dataset: Path, classifier: Path, tmp_path: Path
+) -> None:
+    run = run_training(dataset, tmp_path / "run", classifier, steps=12)
+    for path in checkpoints(run / "checkpoints"):
+        path.write_bytes(b"")
+    for _ in range(2):
+        assert "no other that is whole; delete" in refusal(lambda: run_training(dataset, run, classifier, steps=12))
+    assert len(checkpoints(run / "checkpoints")) == 2
+
+
+def test_a_checkpoint_of_another_run_is_refused(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    """Of the same shapes, but of other attributes; and, as before settings were kept, of other shapes."""
+    run = run_training(dataset, tmp_path / "run", classifier, steps=2)
+    data = fader.datasets.prepared.open_dataset(dataset)
+    other = RunOf(tmp_path, config(steps=2), data.schema.select(["Beard", "Eyeglasses"]), open_run(run).dataset, None)
+    [path] = checkpoints(run / "checkpoints")
+    state = torch.load(path, weights_only=True)
+    torch.save(state | {"settings": other.settings}, path)
+    message = refusal(lambda: run_training(dataset, run, classifier, steps=2))
+    assert f"{path}: this checkpoint is of a run with other settings (attributes is Beard (absent/present)" in message
+    del state["settings"]
+    state["autoencoder"]["network"] = {"weight": torch.zeros(3)}
+    torch.save(state, path)
+    assert "of other networks" in refusal(lambda: run_training(dataset, run, classifier, steps=2))
+
+
+def test_one_process_trains_in_a_folder(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    run = run_training(dataset, tmp_path / "run", classifier, steps=2)
+    with locked(run):  # As the process does that trains there.
+        assert "another process is writing to it" in refusal(lambda: run_training(dataset, run, classifier, steps=2))
+    run_training(dataset, run, classifier, steps=2)
+
+
+def test_what_a_killed_run_left_half_written_is_cleared_away(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    run = run_training(dataset, tmp_path / "run", classifier, steps=2)
+    left = [run / "checkpoints" / ".step-000000001.pt.99.tmp", run / ".metrics.jsonl.99.tmp", run / ".model.tmp" / "a"]
+    for path in left:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("half")
+    run_training(dataset, run, classifier, steps=2)
+    assert not list(run.rglob(".*"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory."), "the allocator for the CPU"],
+    ids=["Python", "GPU", "CPU"],
+)
+def test_a_run_goes_on_after_memory_ran_out(
+    dataset: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Any
+) -> None:
+    whole = run_training(dataset, tmp_path / "whole", classifier, steps=12)
+    original, calls = training_step, 0
+
+    def step_that_needs_more(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 11:
+            if isinstance(error, Exception):
+                raise error
+            torch.empty(2**60)
+        return original(*arguments)
+
+    monkeypatch.setattr(loop, "training_step", step_that_needs_more)
+    message = refusal(lambda: run_training(dataset, tmp_path / "run", classifier, steps=12))
+    assert "memory ran out" in message
+    run = run_training(dataset, tmp_path / "run", classifier, steps=12)
+    ours, theirs = weights(run), weights(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_defect_is_not_taken_for_memory(
+    dataset: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: Any) -> Any:
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(loop, "training_step", broken)
+    with pytest.raises(RuntimeError, match="a defect"):
+        run_training(dataset, tmp_path / "run", classifier)
 
 
 def test_a_second_signal_acts_at_once() -> None:

@@ -32,7 +32,7 @@ import numpy as np
 from fader import files
 from fader.attributes import Schema
 from fader.datasets.remote import RemoteFolder, remember
-from fader.datasets.storage import Folder, Pictures, Shape, Store
+from fader.datasets.storage import Folder, Pictures, Shape, Store, Which, numbers
 from fader.errors import UserError
 from fader.files import is_url, parse_json
 
@@ -128,17 +128,11 @@ class PreparedDataset:
         return _fingerprint(self.info)
 
     def verify(self) -> None:
-        """Read everything and compare it with the checksums. Raises UserError naming the first that is wrong."""
-        checksums = self.info["checksums"]
-        if _sha256(_read(self.store, "labels.npz", MAX_LABELS)) != checksums["labels.npz"]:
-            raise UserError(f"{self.path}/labels.npz: it was changed since it was written; prepare it again.")
-        for block, expected in enumerate(checksums["images.npy"]):
-            first, last = block * BLOCK, min((block + 1) * BLOCK, len(self))
-            if _sha256(self.images[first:last].data) != expected:
-                raise UserError(
-                    f"{self.path}/images.npy: pictures {first} to {last - 1} were changed since they were written;"
-                    " prepare it again."
-                )
+        """Read all pictures and compare them with the checksums. Raises UserError naming the first that are wrong."""
+        checksums = self.info["checksums"]["images.npy"]
+        pictures = self.images.pictures if isinstance(self.images, _VerifiedPictures) else self.images
+        for block, checksum in enumerate(checksums):
+            _verify_block(pictures, block, checksum, f"{self.path}/images.npy")
 
     @property
     def has_counterfactuals(self) -> bool:
@@ -160,7 +154,10 @@ class PreparedDataset:
 
 
 def open_dataset(location: Location) -> PreparedDataset:
-    """Open a prepared dataset. What it costs does not grow with the pixels: their checksums are for `verify`.
+    """Open a prepared dataset. What it costs does not grow with the pixels.
+
+    Those are compared with their checksums, block by block, when the first picture of a block is read: that raises
+    UserError, naming the block. Of a dataset at a URL only `verify` does so, because it takes the whole block.
 
     Raises UserError if it is missing, of a newer version, or does not hold what `dataset.json` says.
     """
@@ -170,15 +167,52 @@ def open_dataset(location: Location) -> PreparedDataset:
     info = parse_json(_read(store, "dataset.json", MAX_MANIFEST), f"{store}/dataset.json")
     schema, size, channels, count = _manifest(f"{store}/dataset.json", info)
     images = _open_images(store, (count, size, size, channels), _fingerprint(info))
-    labels, splits, names = _read_labels(store, count, len(schema))
+    if isinstance(store, Folder):
+        images = _VerifiedPictures(images, info["checksums"]["images.npy"], f"{store}/images.npy")
+    data = _read(store, "labels.npz", MAX_LABELS)
+    labels, splits, names = _parse_labels(store, data, count, len(schema))
     most = [len(attribute.values) for attribute in schema]
     if (labels >= most).any() or (splits >= len(SPLITS)).any():
         raise UserError(f"{store}/labels.npz: it holds labels or splits that there are not; prepare it again.")
     if _split_counts(splits) != info["splits"]:
         raise UserError(f"{store}/labels.npz: its splits are not those of dataset.json; prepare it again.")
+    if _sha256(data) != info["checksums"]["labels.npz"]:
+        raise UserError(f"{store}/labels.npz: it was changed since it was written; prepare it again.")
     if is_url(location):
         remember(store.location)
     return PreparedDataset(store, schema, size, channels, images, labels.astype(np.int64), names, splits, info)
+
+
+class _VerifiedPictures:
+    """Pictures whose block is compared with its checksum before the first of it is given away."""
+
+    def __init__(self, pictures: Pictures, checksums: Sequence[str], name: str) -> None:
+        """`name`: of the file, for messages."""
+        self.shape = pictures.shape
+        self.pictures, self._checksums, self._name = pictures, checksums, name
+        self._verified = np.zeros(len(checksums), dtype=bool)
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, which: Which) -> np.ndarray:
+        blocks = numbers(which, len(self)) // BLOCK
+        for block in np.unique(blocks[~self._verified[blocks]]).tolist():
+            _verify_block(self.pictures, block, self._checksums[block], self._name)
+            self._verified[block] = True
+        return self.pictures[which]
+
+    def read_ahead(self, which: np.ndarray) -> None:
+        self.pictures.read_ahead(which)
+
+
+def _verify_block(pictures: Pictures, block: int, checksum: str, name: str) -> None:
+    first, last = block * BLOCK, min((block + 1) * BLOCK, len(pictures))
+    pictures.read_ahead(np.arange(first, last))
+    if _sha256(pictures[first:last].data) != checksum:
+        raise UserError(
+            f"{name}: pictures {first} to {last - 1} were changed since they were written; prepare it again."
+        )
 
 
 @dataclass(frozen=True)
@@ -403,9 +437,8 @@ def _open_images(store: Store, shape: Shape, fingerprint: str) -> Pictures:
     raise UserError(f"{store}/{file}: it does not hold the pictures that dataset.json says; prepare the dataset again.")
 
 
-def _read_labels(store: Store, count: int, attributes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _parse_labels(store: Store, data: bytes, count: int, attributes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     byte = np.dtype(np.uint8)
-    data = _read(store, "labels.npz", MAX_LABELS)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             # An array's claims are compared with the file's true size before memory is taken for it.

@@ -11,7 +11,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,6 +27,7 @@ from fader.editing.names import distinct, safe
 from fader.editing.photos import Alignment, framed
 from fader.edits import swaps, to_swap
 from fader.errors import Interrupted, UserError
+from fader.files import clear_half_written, locked
 from fader.images import open_picture, save_picture, to_picture
 from fader.interruption import Interruption, interruptions
 from fader.locations import ModelLocation, path_of
@@ -73,7 +74,7 @@ def edit_folder(
         overwrite: Delete what is at the output first, if it is such a folder.
 
     Returns the closing report. Raises UserError, with nothing written, on unusable input and where the output holds
-    other edits or something else; Interrupted after Ctrl-C or SIGTERM.
+    other edits or something else, or another process writes to it; Interrupted after Ctrl-C or SIGTERM.
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; it has to be at least 1.")
@@ -91,9 +92,12 @@ def edit_folder(
         if align is not None:
             loaded.require_alignment()
         request = replace(_request(loaded, values or {}, attributes, together), align=align)
-        open_output(output, loaded.fingerprint, request.to_json(), overwrite)
-        editor = _Editor(loaded, files, output, request, _stems(names), read_done(output))
-        return _run(editor, names[number::count], number, workers or max(1, processors() // count), strict)
+        with locked(output) if count == 1 else nullcontext():  # Several processes share it.
+            open_output(output, loaded.fingerprint, request.to_json(), overwrite)
+            if count == 1:
+                clear_half_written(output)
+            editor = _Editor(loaded, files, output, request, _stems(names), read_done(output))
+            return _run(editor, names[number::count], number, workers or max(1, processors() // count), strict)
 
 
 @dataclass(frozen=True)

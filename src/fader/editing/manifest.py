@@ -41,7 +41,8 @@ def open_output(output: Path, model: str, edit: dict[str, Any], overwrite: bool)
             return
     try:
         if used:
-            files.remove(output)
+            for path in output.iterdir():  # And not the folder, which is locked.
+                files.remove(path)
         files.write_json(output / HEADER, header)
     except OSError as error:
         raise UserError(f"{output}: it cannot be written ({error.strerror}).") from None
@@ -82,7 +83,7 @@ class Manifest:
     def append(self, record: Record) -> None:
         """Raises UserError if it cannot be written."""
         try:
-            self._file.write(json.dumps(record).encode() + b"\n")
+            files.write_all(self._file, json.dumps(record).encode() + b"\n")
         except OSError as error:
             raise UserError(f"{self._path}: it cannot be written ({error.strerror}).") from None
 

@@ -6,6 +6,7 @@ They are trusted only as the run's own, and even so read with `weights_only`: no
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import torch
 
 from fader.errors import UserError
 from fader.files import replacing
+from fader.progress import say
+from fader.training.run import differences
 from fader.training.step import Players
 
 CHECKPOINT_SECONDS = 120.0  # Between two checkpoints: a killed run loses no more than this.
@@ -22,10 +25,16 @@ NAME = re.compile(r"step-(\d{9})\.pt")
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write `state` (tensors, numbers, strings, lists and dicts of them) as the checkpoint after `step` updates."""
+    """Write `state` (tensors, numbers, strings, lists and dicts of them) as the checkpoint after `step` updates.
+
+    Raises UserError if the disk does not take it; those written before stay.
+    """
     path = folder / f"step-{step:09d}.pt"
-    with replacing(path) as temporary:
-        torch.save({"format": FORMAT, "version": VERSION, "step": step, **state}, temporary)
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        try:
+            torch.save({"format": FORMAT, "version": VERSION, "step": step, **state}, stream)
+        except RuntimeError as error:  # Raised by torch on top of what the disk says.
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
     for old in checkpoints(folder)[:-KEPT]:
         old.unlink()
     return path
@@ -42,20 +51,48 @@ def oldest_step(folder: Path) -> int:
     return min((int(name[1]) for name in names if name), default=0)
 
 
-def newest_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The newest checkpoint's state, or None if there is none. Raises UserError if it is damaged."""
-    paths = checkpoints(folder)
-    if not paths:
-        return None
-    try:
-        state = torch.load(paths[-1], map_location="cpu", weights_only=True)
-    except Exception as error:  # Whatever torch raises on a truncated or foreign file.
+def newest_checkpoint(folder: Path, settings: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """The state of the newest checkpoint that is whole, or None if there is none at all.
+
+    Newer ones that are damaged are named, and set aside as `*.damaged`. Raises UserError if all are, or if one is of
+    another version or its `settings` are others than these.
+    """
+    damaged: list[Path] = []
+    for path in reversed(checkpoints(folder)):
+        state = _read(path)
+        if state is None:
+            damaged.append(path)
+            continue
+        found = state.get("settings")  # None before they were kept.
+        if settings is not None and found is not None and (others := differences(found, settings)):
+            raise UserError(
+                f"{path}: this checkpoint is of a run with other settings ({'; '.join(others)}); delete it to go on"
+                " without it."
+            )
+        for other in damaged:
+            aside = other.replace(other.with_name(f"{other.name}.damaged"))
+            say(f"{other}: the checkpoint is damaged; it is now {aside.name}, and the one before is gone on with.")
+        return state
+    if damaged:
         raise UserError(
-            f"{paths[-1]}: the checkpoint is damaged ({type(error).__name__}); delete it to go on from the one before."
-        ) from None
+            f"{damaged[0]}: the checkpoint is damaged, and there is no other that is whole; delete {folder} to begin"
+            " again."
+        )
+    return None
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A checkpoint's state, or None if it is damaged. Raises UserError if it is of another version."""
+    try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not compare the checksums.
+            if archive.testzip() is not None:
+                return None
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # Whatever is raised on a truncated or foreign file.
+        return None
     if not isinstance(state, dict) or state.get("format") != FORMAT or state.get("version") != VERSION:
-        raise UserError(f"{paths[-1]}: this is not a checkpoint that this version of fader reads.")
-    return dict(state)
+        raise UserError(f"{path}: this is not a checkpoint that this version of fader reads.")
+    return state
 
 
 def players_state(players: Players) -> dict[str, Any]:
@@ -64,6 +101,6 @@ def players_state(players: Players) -> dict[str, Any]:
 
 
 def restore_players(players: Players, state: dict[str, Any]) -> None:
-    """Put `players_state` back. Raises RuntimeError or KeyError if it is of another architecture."""
+    """Put `players_state` back. Raises UserError if it is of another architecture."""
     for name, player in players.moving().items():
         player.restore(state[name])

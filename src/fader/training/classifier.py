@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -117,6 +118,10 @@ def train_classifier(
                 torch.autograd.backward(batch_loss)
             if step % 20 == 0:
                 loss = batch_loss.item() / len(schema)
+                if not math.isfinite(loss):
+                    raise UserError(
+                        f"{what}: it diverged at step {step + 1:,} (loss {loss:.4g}); give it a lower --learning-rate."
+                    )
             bar.advance(shown=f"loss {loss:.3f} an attribute")
             if progress_folder and time.monotonic() - saved > CHECKPOINT_SECONDS:
                 save_checkpoint(progress_folder, step + 1, player.state())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,21 @@ from fader.config import TrainingConfig
 from fader.errors import UserError
 from fader.memory import keep_freed
 from fader.networks.autoencoder import Encoder
+
+
+@contextmanager
+def enough_memory(output: Path) -> Iterator[None]:
+    """Within the block memory that runs out is a UserError; what was saved in the run folder `output` stays."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # torch has a class of its own for a GPU's memory, and none for the machine's.
+        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+        raise UserError(
+            f"{output}: memory ran out; make room and repeat the command, which goes on from the newest checkpoint, or"
+            " start another run with a smaller --batch-size."
+        ) from None
 
 
 def check(device: torch.device, config: TrainingConfig) -> None:

@@ -23,7 +23,7 @@ from fader.config import IcganConfig
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
 from fader.devices import find_device
 from fader.errors import Interrupted, UserError
-from fader.files import replacing
+from fader.files import locked, replacing
 from fader.images import Framing, save_picture
 from fader.interruption import Interruption, interruptions
 from fader.model import Model, attribute_reader, save_model
@@ -34,6 +34,7 @@ from fader.progress import progress, say
 from fader.training import selection
 from fader.training.checkpoints import CHECKPOINT_SECONDS, newest_checkpoint, save_checkpoint
 from fader.training.classifier import Classifier
+from fader.training.computing import enough_memory
 from fader.training.icgan_stages import (
     EncoderStage,
     GanStage,
@@ -71,8 +72,9 @@ def train_icgan(
             folder.
         device: "auto", "cpu", "cuda", "mps", ...
 
-    Raises UserError on unusable input, on other settings than those of the run in the folder, and on losses that are
-    no longer finite; Interrupted, once everything is saved, on SIGINT and SIGTERM.
+    Raises UserError on unusable input, on other settings than those of the run in the folder, if another process trains
+    in it, on losses that are no longer finite, and when the memory or the disk is full; Interrupted, once everything
+    is saved, on SIGINT and SIGTERM.
     """
     if rank_and_count()[1] > 1:
         raise UserError("An IcGAN is trained by one process; start fader train --system icgan without torchrun.")
@@ -91,10 +93,11 @@ def train_icgan(
             f" {1 - config.training.held_out:.0%}; a batch takes {batch_size}."
         )
     chosen_device = find_device(device)
-    run = create_or_continue(output, config, schema, data)
-    judge = selection.selection_classifier(run, data, classifier, chosen_device)
-    with interruptions() as interruption:
-        Trainer(run, data, judge, chosen_device, interruption).fit()
+    with locked(output), enough_memory(output):
+        run = create_or_continue(output, config, schema, data)
+        judge = selection.selection_classifier(run, data, classifier, chosen_device)
+        with interruptions() as interruption:
+            Trainer(run, data, judge, chosen_device, interruption).fit()
     return run
 
 
@@ -155,6 +158,7 @@ class Trainer:
                 self.seconds, started = self.seconds + now - started, now
                 records.sync()
                 state = {**stage.state(), "window": window.state(), "seconds": self.seconds}
+                state["settings"] = self.run.settings
                 save_checkpoint(self._checkpoints(stage), done, state)
 
             def pause() -> None:
@@ -190,7 +194,7 @@ class Trainer:
 
     def _resume(self, stage: Stage[Network]) -> tuple[int, Window]:
         """After how many of its updates a stage goes on, and what was noted since the last record."""
-        state = newest_checkpoint(self._checkpoints(stage))
+        state = newest_checkpoint(self._checkpoints(stage), self.run.settings)
         if state is None:
             return 0, Window()
         stage.restore(state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from fader.attributes import Schema
 from fader.config import Config, TrainingConfig
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
 from fader.errors import CommonError, Interrupted, UserError
-from fader.files import replacing
+from fader.files import locked, replacing
 from fader.images import save_picture, to_pixels
 from fader.interruption import Interruption, interruptions
 from fader.locations import ModelLocation
@@ -71,9 +71,9 @@ def train(
         init: A run or a model to start from (its folder, "portraits" or "hf:user/model"); its attributes may differ.
         device: "auto", "cpu", "cuda", "mps", ...
 
-    Raises UserError on unusable input, on other settings than those of the run in the folder, and on losses that are
-    no longer finite; Interrupted, once everything is saved, on SIGINT and SIGTERM; ProcessLostError if another of the
-    processes ends.
+    Raises UserError on unusable input, on other settings than those of the run in the folder, if another process trains
+    in it, on losses that are no longer finite, and when the memory or the disk is full; Interrupted, once everything
+    is saved, on SIGINT and SIGTERM; ProcessLostError if another of the processes ends.
     """
     data = open_dataset(dataset)
     schema = data.schema.select(attributes) if attributes else data.schema
@@ -82,10 +82,11 @@ def train(
             f"{dataset} has pictures of side {data.size} and {data.channels} channel(s), the network is for side"
             f" {config.network.size} and {config.network.channels}; leave out --size and --channels, or prepare anew."
         )
-    with processes.joined(device) as own_device:
+    with processes.joined(device) as own_device, computing.enough_memory(output), ExitStack() as held:
         processes.refuse_uneven(config.training.batch_size, config.training.accumulate)
         computing.check(own_device, config.training)
         # Only process 0 touches the run folder, so that no other has to see it.
+        processes.first(lambda: held.enter_context(locked(output)))
         run = processes.first(lambda: create_or_continue(output, config, schema, data, init))
         if run.dataset["fingerprint"] != data.fingerprint:
             raise UserError(f"{dataset}: process 0 has another dataset there; give every machine the same one.")
@@ -201,6 +202,7 @@ class Trainer:
         if self.records is not None:
             self.records.sync()
             state = players_state(self.players) | {"window": self.window.state(), "seconds": self.seconds}
+            state["settings"] = self.run.settings
             if self.average is not None:
                 state["average"] = self.average.state_dict()
             save_checkpoint(self.run.checkpoints, self.done, state)
@@ -228,7 +230,7 @@ class Trainer:
             )
 
     def _resume(self) -> None:
-        state = processes.first(lambda: newest_checkpoint(self.run.checkpoints))
+        state = processes.first(lambda: newest_checkpoint(self.run.checkpoints, self.run.settings))
         if state is None:
             return
         restore_players(self.players, state)

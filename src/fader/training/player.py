@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam
 
+from fader.errors import UserError
 from fader.networks.blocks import place
 from fader.training import processes
 
@@ -55,9 +56,12 @@ class Player(Generic[Network]):
         return {"network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Put `state` back. Raises RuntimeError or KeyError if it is of another architecture."""
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Put `state` back. Raises UserError if it is of another architecture."""
+        try:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (KeyError, RuntimeError, ValueError):
+            raise UserError("The newest checkpoint is of other networks than this run's; delete it.") from None
 
 
 @contextmanager

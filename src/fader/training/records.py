@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fader.files import replacing
+from fader.files import replacing, write_all, writing
 from fader.training import processes
 
 RECORD_EVERY = 50  # Updates between two records: only then are numbers read from the device.
@@ -25,13 +25,17 @@ class Records:
         kept = [record for record in read_records(self.path) if record["step"] <= step]
         with replacing(self.path) as temporary:
             temporary.write_text("".join(json.dumps(record) + "\n" for record in kept))
-        self._file = self.path.open("a", encoding="utf-8")
+        self._file = self.path.open("ab", buffering=0)
         self._board = _tensorboard(folder, step)
 
     def append(self, kind: str, step: int, numbers: Mapping[str, Any]) -> None:
-        """Add a record of this kind ("train" or "evaluation"), after `step` updates."""
-        self._file.write(json.dumps({"kind": kind, "step": step, **numbers}, allow_nan=False) + "\n")
-        self._file.flush()
+        """Add a record of this kind ("train" or "evaluation"), after `step` updates.
+
+        Raises UserError if the disk does not take it.
+        """
+        line = json.dumps({"kind": kind, "step": step, **numbers}, allow_nan=False) + "\n"
+        with writing(self.path):
+            write_all(self._file, line.encode())
         if self._board is not None:
             for name, number in numbers.items():
                 if isinstance(number, int | float):
@@ -39,7 +43,8 @@ class Records:
 
     def sync(self) -> None:
         """Make sure that what was appended is on the disk: to be called before a checkpoint is written."""
-        os.fsync(self._file.fileno())
+        with writing(self.path):
+            os.fsync(self._file.fileno())
 
     def __enter__(self) -> Records:
         return self

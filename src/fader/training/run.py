@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -10,7 +11,7 @@ from fader.attributes import Schema
 from fader.config import AnyConfig, Config, IcganConfig, Settings, read_config
 from fader.datasets.prepared import PreparedDataset
 from fader.errors import UserError
-from fader.files import read_json, write_json
+from fader.files import clear_half_written, read_json, write_json
 from fader.locations import ModelLocation, path_of
 
 FORMAT, VERSION = "fader-run", 1
@@ -53,6 +54,16 @@ class RunOf(Generic[Settings_co]):
 
     def sample(self, epoch: int) -> Path:
         return self.folder / "samples" / f"epoch-{epoch:04d}.png"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What makes it the run that it is, by name."""
+        settings: dict[str, Any] = {"system": self.config.system}
+        for part in self.config.to_json().values():
+            settings |= part
+        # A dataset may have been moved; it is the same where its content is.
+        settings["attributes"] = ", ".join(f"{a.name} ({'/'.join(a.values)})" for a in self.schema)
+        return settings | {"init": self.init, "dataset": self.dataset.get("fingerprint")}
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -110,19 +121,21 @@ def create_or_continue(
 ) -> RunOf[Settings]:
     """The run to work on: a new one in a new folder, or the one there if it has the same settings.
 
-    Raises UserError, listing the differences, if the folder holds a run with other settings, or something else.
+    Raises UserError, listing the differences, if the folder holds a run with other settings, or something else. The
+    folder is to be locked (`files.locked`).
     """
     about = {"path": dataset.store.location, "name": dataset.store.name, "fingerprint": dataset.fingerprint}
     source = None if init is None else str(path.absolute() if (path := path_of(init)) else init)
     run = RunOf(folder, config, schema, about, source)
     if (folder / "run.json").exists():
         there = open_run(folder)
-        differences = _differences(there, run)
-        if differences:
+        found = differences(there.settings, run.settings)
+        if found:
             raise UserError(
-                f"{folder} holds a run with other settings ({'; '.join(differences)}); name another output, or repeat"
+                f"{folder} holds a run with other settings ({'; '.join(found)}); name another output, or repeat"
                 " those settings to go on with it."
             )
+        clear_half_written(folder)
         return run
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder} exists and is not a training run; name another output.")
@@ -133,15 +146,8 @@ def create_or_continue(
     return run
 
 
-def _differences(there: AnyRun, here: AnyRun) -> list[str]:
-    old, new = _settings(there), _settings(here)
-    return [f"{name} is {old.get(name)} there, {value} here" for name, value in new.items() if old.get(name) != value]
-
-
-def _settings(run: AnyRun) -> dict[str, Any]:
-    settings: dict[str, Any] = {"system": run.config.system}
-    for part in run.config.to_json().values():
-        settings |= part
-    # A dataset may have been moved; it is the same where its content is.
-    settings["attributes"] = ", ".join(f"{a.name} ({'/'.join(a.values)})" for a in run.schema)
-    return settings | {"init": run.init, "dataset": run.dataset.get("fingerprint")}
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """The settings that are others there than here."""
+    return [
+        f"{name} is {there.get(name)} there, {value} here" for name, value in here.items() if there.get(name) != value
+    ]
