@@ -30,6 +30,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture
+def marked_faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faces are found where `markers.photo` marked them."""
+    from tests import markers
+
+    markers.use(monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def portraits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A prepared dataset of 80 portraits of 64 pixels; not to be written to."""

@@ -1,6 +1,7 @@
 """Pictures in and out, against values worked out by hand and pictures made to be awkward."""
 
 import io
+import json
 import struct
 import zlib
 from pathlib import Path
@@ -22,6 +23,7 @@ from fader.images import (
     to_picture,
     to_pixels,
 )
+from tests.refusals import refusal
 
 # No two pixels alike, so that every turn and mirroring shows.
 UNEVEN = (np.arange(18).reshape(2, 3, 3) * 14).astype(np.uint8)
@@ -226,6 +228,42 @@ def test_framing_cuts_pictures_of_another_size_in_the_middle() -> None:
     for damaged in (None, {}, {"crop": [1, 2, 3]}, {"crop": [4, 0, 2, 2]}, {"crop": "left"}):
         with pytest.raises(UserError, match="framing"):
             Framing.from_json(damaged)
+
+
+def test_where_faces_lie_survives_json_and_is_absent_when_unknown() -> None:
+    points = ((0.389, 0.515), (0.611, 0.515), (0.5, 0.653), (-0.25, 0.745), (0.597, 1.5))
+    for crop, size in ((None, None), ((0.0, 20.0, 178.0, 198.0), (178, 218))):
+        framing = Framing(crop, size, points)
+        again = Framing.from_json(json.loads(json.dumps(framing.to_json())))
+        assert (again.crop, again.picture_size, again.points) == (crop, size, points)
+        unknown = Framing(crop, size)
+        assert "points" not in unknown.to_json()
+        assert Framing.from_json(unknown.to_json()).points is None
+        assert unknown == framing  # They cut alike.
+
+
+def with_point(point: object) -> list[object]:
+    """The five points of a face, the last of them this one."""
+    return [[0.4, 0.5], [0.6, 0.5], [0.5, 0.6], [0.4, 0.7], point]
+
+
+DAMAGED_POINTS = [
+    "none",
+    [],
+    0,
+    {"eyes": [0.4, 0.5]},
+    with_point([0.6, 0.7])[:4],
+    [*with_point([0.6, 0.7]), [0.5, 0.5]],
+    *map(with_point, [None, 0.6, [0.6], [0.6, 0.7, 0.8], [0.6, "0.7"], [0.6, True], [0.6, None], [[0.6], 0.7]]),
+    *map(with_point, [[0.6, 2.01], [-1.01, 0.7], [float("nan"), 0.7], [0.6, float("nan")], [0.6, float("inf")]]),
+    with_point([0.6, 10**400]),
+]
+
+
+@pytest.mark.parametrize("points", DAMAGED_POINTS)
+def test_damaged_points_are_refused(points: object) -> None:
+    data = {"crop": "centre", "picture_size": None, "points": points}
+    assert "framing is damaged: points has to be five pairs of numbers" in refusal(lambda: Framing.from_json(data))
 
 
 def test_saved_pictures_carry_no_metadata(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import pickle
@@ -10,6 +11,7 @@ import resource
 import struct
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +24,22 @@ from torch import Tensor, nn
 
 import fader
 import fader.model
+from fader import alignment, cli, familiarity, mtcnn
+from fader.alignment import Placement
 from fader.attributes import Schema
 from fader.datasets.celeba import prepare_celeba
 from fader.datasets.portraits.renderer import portrait
 from fader.datasets.prepared import open_dataset
 from fader.errors import UserError
-from fader.images import Framing, from_pixels, to_array, to_picture, to_pixels
+from fader.images import Framing, from_pixels, open_picture, to_array, to_picture, to_pixels
 from fader.model import Ends, Faces, Model, Picture, load, mark_ends, model_card, save_model
+from tests import markers
 from tests.models import SCHEMA, tiny_model
 from tests.refusals import refusal
 
 FACES = np.stack([portrait(i, 32) for i in range(5)])
 FACE = FACES[3]
+GPS = 0x8825
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +290,167 @@ def test_framing_round_trip_and_damage() -> None:
 )
 def test_damaged_framing_is_refused(damaged: Any) -> None:
     assert "framing is damaged" in refusal(lambda: Framing.from_json(damaged))
+
+
+# --- Faces in whole photos --------------------------------------------------------------------------------------------
+
+# A frame of 32 pixels with its upper left corner at (20, 30), and one of 48 at (90, 60).
+SMALL, LARGE = ((20, 30), (52, 30)), ((90, 60), (138, 60))
+
+
+@pytest.fixture(scope="module")
+def faces_model() -> Model:
+    """A model that knows where faces lie in its pictures."""
+    return tiny_model(framing=Framing(points=alignment.STANDARD))
+
+
+def familiar_within(model: Model, mse: float) -> None:
+    """Photos are familiar to the model up to this mean squared error."""
+    model.errors = familiarity.summary(torch.tensor([[mse / familiarity.MARGIN, 1e9]]))
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_a_face_is_cut_where_it_was_found(faces_model: Model) -> None:
+    photo = markers.photo(SMALL)
+    face = faces_model.encode(photo, align=True)
+    # The frame has as many pixels as the model sees, so that they are the photo's own.
+    np.testing.assert_allclose(array(face.original), array(photo)[30:62, 20:52], atol=1)
+    assert face.placements is not None
+    (placement,) = face.placements
+    assert dataclasses.astuple(placement) == pytest.approx((36, 46, 32, 0))
+    assert not np.array_equal(array(faces_model.encode(photo).original), array(face.original))
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_a_turned_face_is_cut_upright(faces_model: Model) -> None:
+    # Its upper edge runs downwards in the photo: a quarter clockwise, with the face to the left of it.
+    photo = markers.photo(((80, 20), (80, 52)))
+    face = faces_model.encode(photo, align=True)
+    assert face.placements is not None
+    assert dataclasses.astuple(face.placements[0]) == pytest.approx((64, 36, 32, 90))
+    expected = np.rot90(array(photo)[20:52, 48:80])
+    np.testing.assert_allclose(array(face.original), expected, atol=1)
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_of_several_faces_the_largest_or_another(faces_model: Model) -> None:
+    photos = [markers.photo(SMALL, LARGE), markers.photo(LARGE, SMALL)]
+    for face, centre, side in ((1, (114, 84), 48), (2, (36, 46), 32)):
+        placements = faces_model.encode(photos, align=True, face=face).placements
+        assert placements is not None
+        for placement in placements:
+            assert dataclasses.astuple(placement) == pytest.approx((*centre, side, 0))
+    assert "picture 2: there is no face 2" in refusal(
+        lambda: faces_model.encode([photos[0], markers.photo(SMALL)], align=True, face=2)
+    )
+    for given in (None, Placement(36, 46, 32)):
+        assert "face=2 chooses among" in refusal(partial(faces_model.encode, photos, face=2, placements=given))
+
+
+def test_a_placement_takes_no_detector(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(alignment, "detect")
+    photos = [markers.photo(size=(160, 120)), markers.photo(size=(90, 100))]
+    placements = [Placement(36, 46, 32), Placement(50, 60, 32)]
+    # This model does not even know where faces lie in its pictures.
+    faces = model.encode(photos, placements=placements)
+    assert np.array_equal(faces.arrays[0], array(photos[0])[30:62, 20:52])
+    assert np.array_equal(faces.arrays[1], array(photos[1])[44:76, 34:66])
+    faces = model.encode(photos, placements=placements[0])
+    assert faces.placements == [placements[0]] * 2
+    assert np.array_equal(faces.arrays[1], array(photos[1])[30:62, 20:52])
+    one = model.encode(photos[0], placements=placements[0], align=True)
+    assert np.array_equal(one.arrays[0], faces.arrays[0])
+    assert "2 picture(s) and 1 placements" in refusal(lambda: model.encode(photos, placements=placements[:1]))
+    assert "outside of the picture of 90 x 100" in refusal(
+        lambda: model.encode(photos, placements=Placement(140, 60, 32))
+    )
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_an_edited_face_is_pasted_into_its_photo(faces_model: Model, tmp_path: Path) -> None:
+    """Each picture of a batch into its own photo; the pixels around the frame stay bit by bit, the metadata goes."""
+    exif = Image.Exif()
+    exif.get_ifd(GPS)[1] = "N"
+    for name, frame, size in (("a.png", SMALL, (160, 120)), ("b.jpg", LARGE, (200, 150))):
+        markers.photo(frame, size=size).save(tmp_path / name, exif=exif, quality=100, subsampling=0)
+    paths = [tmp_path / "a.png", tmp_path / "b.jpg"]
+    faces = faces_model.encode(paths, align=True)
+    assert faces.unfit_to_paste == [None, None]
+    changes = {"Smiling": 5, "Hair": "red"}
+    for i, (path, (left, top, side)) in enumerate(zip(paths, ((20, 30, 32), (90, 60, 48)), strict=True)):
+        photo, pasted = open_picture(path), faces.paste(changes)[i]
+        assert (pasted.size, pasted.mode, pasted.info) == (photo.size, "RGB", {})
+        # JPEG moves the marked corners by less than a pixel.
+        around = markers.outside(photo.size, left - i, top - i, side + 2 * i)
+        assert np.array_equal(array(pasted)[around], array(photo)[around])
+        assert (array(pasted) != array(photo))[~around].mean() > 0.3
+        assert faces.placements is not None
+        expected = alignment.paste(
+            photo, array(faces.edit(changes)[i]), faces.placements[i], array(faces.reconstruction()[i])
+        )
+        assert close(pasted, expected)
+        pasted.save(tmp_path / "again.png")
+        with Image.open(tmp_path / "again.png") as image:
+            assert not image.getexif()
+    # Nothing changed is nothing pasted, and the photo that is kept is not drawn on.
+    for pasted, path in zip(faces.paste(), paths, strict=True):
+        assert np.array_equal(array(pasted), array(open_picture(path)))
+    one = faces_model.encode(paths[0], align=True)
+    assert isinstance(one.paste(Smiling=1), Image.Image)
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_what_cannot_be_aligned_or_pasted_is_refused(
+    model: Model, faces_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    markers.photo().save(tmp_path / "wall.png")
+    assert "wall.png: no face was found" in refusal(lambda: faces_model.encode(tmp_path / "wall.png", align=True))
+    assert "does not know where faces lie" in refusal(lambda: model.encode(markers.photo(SMALL), align=True))
+    assert "align=True" in refusal(lambda: faces_model.encode(markers.photo(SMALL)).paste(Smiling=1))
+    assert "no attribute" in refusal(lambda: faces_model.encode(markers.photo(SMALL), align=True).paste(Smile=1))
+    monkeypatch.undo()
+    monkeypatch.setattr("fader.mtcnn.PACKAGE", "no-such-package")
+    mtcnn._networks.cache_clear()
+    assert "'fader-networks[align]'" in refusal(lambda: faces_model.encode(markers.photo(SMALL), align=True))
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_a_face_that_is_not_familiar_is_not_pasted() -> None:
+    model = tiny_model(framing=Framing(points=alignment.STANDARD))
+    faces = model.encode([markers.photo(SMALL), markers.photo(LARGE)], align=True)
+    errors = faces.reconstruction_errors
+    worse = int(errors.argmax())
+    familiar_within(model, float(errors.mean()))
+    reasons = faces.unfit_to_paste
+    assert reasons[1 - worse] is None
+    assert "own copy of this face is too far" in (reasons[worse] or "")
+    assert f"Picture {worse + 1}: the model's own copy" in refusal(lambda: faces.paste(Smiling=1))
+    assert len(faces.edit(Smiling=1)) == 2
+    familiar_within(model, float(errors.max()) * 1.01)
+    assert len(faces.paste(Smiling=1)) == 2
+
+
+@pytest.mark.parametrize("points", [[[0.4, 0.5]] * 4, [[0.4, 0.5]] * 4 + [[0.4, float("nan")]], "centre"])
+def test_a_model_with_damaged_points_is_refused(
+    points: Any, folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    config["framing"]["points"] = points
+    (folder / "config.json").write_text(json.dumps(config))
+    markers.photo(SMALL).save(tmp_path / "me.png")
+    command = ["swap", str(folder), str(tmp_path / "me.png"), "-o", str(tmp_path / "out.png"), "--align"]
+    assert cli.main(command) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(f"fader: {folder / 'config.json'}: The framing is damaged: points has to be five pairs")
+    assert message.count("\n") == 1
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_points_are_kept_with_the_model(faces_model: Model, tmp_path: Path) -> None:
+    save_model(faces_model, tmp_path / "model")
+    assert load(tmp_path / "model").framing.points == alignment.STANDARD
+    save_model(tiny_model(), tmp_path / "unknown")
+    assert "points" not in json.loads((tmp_path / "unknown" / "config.json").read_text())["framing"]
 
 
 def test_grey_models_take_colour_pictures_and_colour_models_grey_ones(model: Model) -> None:

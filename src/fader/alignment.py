@@ -207,7 +207,8 @@ def cut(image: Image.Image, placement: Placement, size: int, channels: int = 3) 
     part = image.crop((left, top, right, bottom))
     scale = min(1.0, OVERSAMPLING * size / placement.side)
     part = part.resize([max(1, round(edge * scale)) for edge in part.size], Image.Resampling.LANCZOS)
-    scales = np.divide(part.size, (right - left, bottom - top))
+    # An edge of one pixel is the same all along; as long as in the picture it would be mirrored a million times over.
+    scales = np.where(np.equal(part.size, 1), scale, np.divide(part.size, (right - left, bottom - top)))
     # From here on in pixels of the part, which is mirrored at its borders as far as the frame reaches.
     corners = (corners - (left, top)) * scales
     before = np.ceil(np.maximum(0, -corners.min(axis=0))).astype(int)
@@ -218,7 +219,7 @@ def cut(image: Image.Image, placement: Placement, size: int, channels: int = 3) 
     corners += before
     if not turned:
         return to_array(part, size, channels, (*corners[0], *corners[2]))
-    side = max(size, math.ceil(placement.side * scale))
+    side = max(size, math.ceil(placement.side * scale - 1e-6))  # Not a pixel more for an error of rounding.
     across, down = (corners[1] - corners[0]) / side, (corners[3] - corners[0]) / side
     affine = (across[0], down[0], corners[0, 0], across[1], down[1], corners[0, 1])
     part = part.transform((side, side), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)

@@ -156,7 +156,7 @@ class Framing:
         if points is not None and not (
             isinstance(points, list)
             and len(points) == 5
-            and all(_numbers(p, 2) and -1 <= min(p) <= max(p) <= 2 for p in points)
+            and all(_numbers(point, 2) and all(-1 <= number <= 2 for number in point) for point in points)
         ):
             raise UserError("The framing is damaged: points has to be five pairs of numbers, from 0 to 1 in the frame.")
         if (crop == "centre" or _numbers(crop, 4)) and (size is None or _numbers(size, 2)):

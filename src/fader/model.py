@@ -141,6 +141,10 @@ class Model:
         given, one = _listed(pictures)
         if not given:
             raise UserError("There is no picture to encode; give one at least.")
+        if face != 1 and (not align or placements is not None):
+            raise UserError(
+                f"face={face} chooses among the faces that align=True finds; there are none to choose from."
+            )
         known = self._known(values, len(given))
         names = [_name(picture, i) for i, picture in enumerate(given)]
         if not align and placements is None:

@@ -1,6 +1,7 @@
 """A user's folder, end to end: pictures and tables as people have them, and a sentence for each way to get it wrong."""
 
 import csv
+import json
 import os
 import zipfile
 from collections.abc import Callable
@@ -11,10 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fader import cli
+from fader.alignment import STANDARD
 from fader.datasets.folder import prepare_folder
 from fader.datasets.prepared import PreparedDataset, open_dataset
 from fader.datasets.tables import read_table
 from fader.errors import UserError
+from fader.images import Framing, open_picture, to_array
+from tests import markers
 from tests.datasets.conftest import colour, colours
 
 SaveColour = Callable[[Path, int], None]
@@ -314,3 +319,101 @@ def test_the_table_of_real_flowers(shared_data: Path) -> None:
     ]
     assert np.bincount(table.splits("split")).tolist() == [1020, 1020, 6149]
     assert len(table.attributes(["class_name"])[0].attributes[0].values) == 102
+
+
+# --- Placed by their faces --------------------------------------------------------------------------------------------
+
+# Frames in a photo: of 16 pixels, with its upper left corner at (20, 30), and of 32 at (90, 60).
+SMALL, LARGE = ((20, 30), (36, 30)), ((90, 60), (122, 60))
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Photos with a face, with a turned one, with two (the second of which is larger), and with none."""
+    path = tmp_path / "album"
+    path.mkdir()
+    turned = ((80, 20), (80, 36))  # The face's upper edge runs downwards: it is turned by a quarter clockwise.
+    for name, frames in (("one", [SMALL]), ("turned", [turned]), ("two", [SMALL, LARGE]), ("wall", [])):
+        markers.photo(*frames).save(path / f"{name}.png")
+    return path
+
+
+def photo_of(album: Path, name: str) -> np.ndarray:
+    with Image.open(album / name) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_every_face_is_placed_alike(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["one", "turned", "two", "wall"]
+    table = labels(album.parent, [f"{name}.png,{i % 2}" for i, name in enumerate(names)])
+    output = album.parent / "data"
+    command = ["prepare", "folder", str(album), str(table), "-o", str(output), "--align", "--workers", "1"]
+    assert cli.main([*command, "--size", "16"]) == 0
+    assert "wall.png: no face was found in it" in capsys.readouterr().out
+    assert "wall.png: no face was found in it" in (output / "report.txt").read_text()
+    dataset = open_dataset(output)
+    assert dataset.names.tolist() == ["one.png", "turned.png", "two.png"]
+    assert dataset.labels.tolist() == [[0], [1], [0]]
+    assert dataset.info["source"]["aligned"] is True
+    assert dataset.info["source"]["left_out"] == 1
+    assert Framing.from_json(dataset.info["framing"]).points == STANDARD
+    one, turned, two = dataset.images[:]
+    np.testing.assert_allclose(one, photo_of(album, "one.png")[30:46, 20:36], atol=1)
+    np.testing.assert_allclose(turned, np.rot90(photo_of(album, "turned.png")[20:36, 64:80]), atol=1)
+    # Of two faces the larger, scaled down to half.
+    np.testing.assert_allclose(two, to_array(open_picture(album / "two.png"), 16, box=(90, 60, 122, 92)), atol=1)
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_a_picture_without_a_face_stops_a_strict_run(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = labels(album.parent, [f"{name}.png,{i % 2}" for i, name in enumerate(["one", "wall", "two"])])
+    command = ["prepare", "folder", str(album), str(table), "-o", str(album.parent / "data"), "--workers", "1"]
+    assert cli.main([*command, "--align", "--strict"]) == 2
+    message = capsys.readouterr().err
+    assert "wall.png: no face was found in it" in message
+    assert "without --strict it is left out" in message
+    assert not (album.parent / "data").exists()
+    assert cli.main([*command, "--align", "--crop", "0", "0", "9", "9"]) == 2
+    assert "either aligned by their faces or cropped" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_nothing_but_walls_is_no_dataset(album: Path) -> None:
+    table = labels(album.parent, ["wall.png,1"])
+    with pytest.raises(UserError, match=r"no picture is left to make a dataset of; the first: wall\.png: no face"):
+        prepared(album, table, align=True)
+    assert not (album.parent / "data").exists()
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_where_faces_lie_is_noted_where_most_show_one(album: Path) -> None:
+    table = labels(album.parent, ["one.png,1", "two.png,0"])
+    one, two = (
+        markers.photo(((40, 40), (100, 40)), size=(128, 128)),
+        markers.photo(((60, 20), (90, 20)), size=(128, 128)),
+    )
+    one.save(album / "one.png")
+    two.save(album / "two.png")
+    prepared(album, table, size=128, random_split=(0, 0))
+    framing = Framing.from_json(open_dataset(album.parent / "data").info["framing"])
+    assert framing.crop is None
+    # The mean of two is their median: corners at (50, 30) and (95, 30) of 128.
+    expected = [((50 + 45 * x) / 128, (30 + 45 * y) / 128) for x, y in STANDARD]
+    np.testing.assert_allclose(framing.points, expected, atol=1e-4)
+    prepared(album, labels(album.parent, ["wall.png,1"]), size=32, random_split=(0, 0))
+    assert Framing.from_json(open_dataset(album.parent / "data").info["framing"]).points is None
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_a_dataset_with_damaged_points_is_refused(album: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset, _ = prepared(album, labels(album.parent, ["one.png,1", "two.png,0"]), align=True)
+    manifest = album.parent / "data" / "dataset.json"
+    for points in ([[0.5, 0.5]] * 4, [[0.5, float("nan")]] * 5, {"eyes": 1}):
+        damaged = {**dataset.info, "framing": {**dataset.info["framing"], "points": points}}
+        manifest.write_text(json.dumps(damaged))
+        for command in (["info"], ["train", "-o", str(album.parent / "run")]):
+            assert cli.main([command[0], str(manifest.parent), *command[1:]]) == 2
+            message = capsys.readouterr().err
+            assert message.startswith(f"fader: {manifest}: The framing is damaged: points has to be five pairs")
+            assert message.count("\n") == 1

@@ -89,7 +89,7 @@ def test_verify_names_the_block_that_was_changed(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, schema, 1, 1) as writer:
         for i in range(BLOCK + 5):
             writer.add(np.full((1, 1, 1), i % 251, np.uint8), np.array([i % 2]), 0, str(i))
-        writer.finish({}, {})
+        writer.finish({"crop": "centre"}, {})
     dataset = open_dataset(tmp_path)
     dataset.verify()
     assert len(dataset.info["checksums"]["images.npy"]) == 2
@@ -113,7 +113,7 @@ def test_what_is_on_the_disk_leaves_the_page_cache(tmp_path: Path, monkeypatch: 
     with DatasetWriter(tmp_path, Schema.binary(["Hat"]), 2, 1) as writer:
         for i in range(2 * BLOCK + 5):
             writer.add(np.zeros((2, 2, 1), np.uint8), np.array([i % 2]), 0, str(i))
-        writer.finish({}, {})
+        writer.finish({"crop": "centre"}, {})
     header, block, last = (tmp_path / "images.npy").stat().st_size - 4 * (2 * BLOCK + 5), 4 * BLOCK, 4 * 5
     assert sorted(left) == [
         (header, block, os.POSIX_FADV_DONTNEED),
@@ -142,7 +142,7 @@ def test_columns_of_a_schema(folder: Path) -> None:
 def test_splits_that_are_not_there(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, SCHEMA, 4, 3) as writer:
         writer.add(IMAGES[0], LABELS[0], 1, "a")
-        writer.finish({}, {})
+        writer.finish({"crop": "centre"}, {})
     dataset = open_dataset(tmp_path)
     with pytest.raises(UserError, match="no picture is in split 'test'; there are pictures in valid"):
         dataset.indices("test")

@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
     with DatasetWriter(folder, Schema.binary(["Hat"]), 16, 3) as writer:
         for i, image in enumerate(IMAGES):
             writer.add(image, np.array([i % 2]), i % 3, f"{i}.png")
-        writer.finish({}, {})
+        writer.finish({"crop": "centre"}, {})
     return folder
 
 

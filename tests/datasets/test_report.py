@@ -58,7 +58,7 @@ def made(folder: Path) -> PreparedDataset:
     with DatasetWriter(folder, schema, 20, 1) as writer:
         for i in range(10):
             writer.add(np.zeros((20, 20, 1), np.uint8), np.array([i % 2, i > 6]), 0 if i < 8 else 2, str(i))
-        writer.finish({}, {})
+        writer.finish({"crop": "centre"}, {})
     return open_dataset(folder)
 
 

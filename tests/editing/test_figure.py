@@ -11,13 +11,15 @@ import pytest
 import torch
 from PIL import Image
 
+from fader import cli, familiarity
 from fader.attributes import Schema
 from fader.datasets.portraits import renderer
 from fader.datasets.portraits.specification import SCHEMA as PORTRAITS
 from fader.datasets.prepared import SPLITS, DatasetWriter
 from fader.editing.figure import Selection, slide, swap
-from fader.images import to_picture
+from fader.images import open_picture, to_picture
 from fader.model import Model, save_model
+from tests import markers
 from tests.models import tiny_model
 from tests.refusals import refusal
 
@@ -363,3 +365,80 @@ def test_an_output_that_cannot_be_written_is_the_users_to_mend(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert "cannot be written" in refusal(lambda: swap(folder, pictures, tmp_path / "file" / "out.png"))
+
+
+# --- Faces in whole photos --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_a_figure_shows_faces_where_they_were_found(
+    faces_folder: Path, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = tmp_path / "out.png"
+    command = ["swap", str(faces_folder), str(album), "-o", str(figure), "--align", "--attributes", "Smiling"]
+    assert cli.main(command) == 0
+    assert f"Left out: {album / 'wall.png'}: no face was found" in capsys.readouterr().err
+    seen = np.asarray(open_picture(album / "one.png"))[30:62, 20:52]
+    assert same(cell(figure, 0, 0), shown(to_picture(seen)))
+    assert cli.main([*command, "--face", "2", "--overwrite"]) == 0
+    assert "one.png: there is no face 2" in capsys.readouterr().err
+    second = np.asarray(open_picture(album / "two.png"))[30:62, 20:52]
+    assert same(cell(figure, 0, 0), shown(to_picture(second)))
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_separate_files_are_the_whole_photos(
+    faces_folder: Path, faces_model: Model, album: Path, tmp_path: Path
+) -> None:
+    command = ["slide", str(faces_folder), str(album), "--attribute", "Smiling", "--from", "-5", "--to", "5"]
+    singles = tmp_path / "singles"
+    options = ["-o", str(tmp_path / "out.png"), "--steps", "2", "--paste", "--separate", str(singles)]
+    assert cli.main([*command, *options]) == 0
+    frames = {"one": (20, 30, 32), "two": (90, 60, 48)}
+    assert {path.name for path in singles.iterdir()} == {f"{one}_Smiling_{v}.png" for one in frames for v in (-5, 5)}
+    for name, (left, top, side) in frames.items():
+        photo = open_picture(album / f"{name}.png")
+        around = markers.outside(photo.size, left, top, side)
+        face = faces_model.encode(photo, align=True)
+        for value in (-5, 5):
+            with Image.open(singles / f"{name}_Smiling_{value}.png") as image:
+                assert not image.info
+                assert not image.getexif()
+                pasted = np.asarray(image)
+            assert np.array_equal(pasted[around], np.asarray(photo)[around])
+            assert (pasted != np.asarray(photo))[~around].any()
+            assert same(pasted, np.asarray(face.paste(Smiling=value)))
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_what_is_not_familiar_is_named_and_not_pasted(
+    faces_model: Model, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tiny_model(framing=faces_model.framing)
+    errors = model.encode([album / "one.png", album / "two.png"], align=True).reconstruction_errors
+    model.errors = familiarity.summary(torch.tensor([[errors.mean() / familiarity.MARGIN, 1e9]]))
+    save_model(model, tmp_path / "model")
+    kept, left = ("one", "two") if errors[0] < errors[1] else ("two", "one")
+    command = ["swap", str(tmp_path / "model"), str(album), "--attributes", "5_o_Clock_Shadow", "--paste"]
+    options = ["-o", str(tmp_path / "out.png"), "--separate", str(tmp_path / "singles")]
+    assert cli.main([*command, *options]) == 0
+    assert f"Not pasted: {album / left}.png: the model's own copy" in capsys.readouterr().err
+    assert [path.name.split("_")[0] for path in (tmp_path / "singles").iterdir()] == [kept]
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_no_alignment_where_it_makes_no_sense(
+    folder: Path, faces_folder: Path, album: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out.png"
+    for given, says in (
+        ([faces_folder, album, "--paste"], "add --separate"),
+        ([faces_folder, "--dataset", dataset, "--align"], "framed already"),
+        ([faces_folder, album, "--face", "2"], "add one of them"),
+        ([faces_folder, album, "--align", "--face", "0"], "face is 0"),
+        ([faces_folder, album / "wall.png", "--align"], "No picture is left to edit"),
+        ([folder, album, "--align"], "does not know where faces lie"),
+    ):
+        assert cli.main(["slide", *map(str, given), "--attribute", "Smiling", "-o", str(output)]) == 2
+        assert says in capsys.readouterr().err
+        assert not output.exists()

@@ -18,17 +18,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor
 
+from fader import cli, familiarity
 from fader.attributes import Schema
 from fader.datasets.portraits import renderer
 from fader.editing import folder as editing
 from fader.editing.folder import edit_folder
 from fader.errors import Interrupted
 from fader.files import read_json
-from fader.images import save_picture, to_picture
+from fader.images import open_picture, save_picture, to_picture
 from fader.model import Faces, Model, save_model
+from tests import markers
 from tests.models import tiny_model
 from tests.refusals import refusal
 
@@ -530,3 +533,114 @@ def test_a_folder_of_another_version_or_damaged_is_refused(
     if "version" not in header:  # It is somebody else's, and stays in any case.
         assert says in refusal(lambda: edit_folder(folder, pictures, tmp_path / "out", overwrite=True))
     assert contents(tmp_path / "out") == {"edits.json": header.encode()}
+
+
+# --- Faces in whole photos --------------------------------------------------------------------------------------------
+
+SETTING = ["--set", "Smiling=5", "Hair=red"]
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_faces_are_pasted_into_every_photo_once(
+    faces_folder: Path, faces_model: Model, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    command = ["swap", str(faces_folder), str(album), "-o", str(output), *SETTING, "--paste"]
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{output}: 2 edited, 0 done before, 1 left out:",
+        "  wall.png: no face was found in it; place the frame by hand, in fader studio.",
+    ]
+    assert written(output) == ["one.png", "two.png"]
+    frames = {"one": (20, 30, 32), "two": (90, 60, 48)}
+    for name, (left, top, side) in frames.items():
+        photo = open_picture(album / f"{name}.png")
+        with Image.open(output / f"{name}.png") as image:
+            assert not image.info
+            assert not image.getexif()
+            pasted = np.asarray(image)
+        around = markers.outside(photo.size, left, top, side)
+        assert np.array_equal(pasted[around], np.asarray(photo)[around])
+        assert (pasted != np.asarray(photo))[~around].mean() > 0.3
+        expected = faces_model.encode(photo, align=True).paste(Smiling=5, Hair="red")
+        assert shows(output / f"{name}.png", expected)
+    placements = {record["picture"]: record.get("placement") for record in records(output)}
+    assert placements["two.png"] == pytest.approx({"x": 114, "y": 84, "side": 48, "angle": 0})
+    assert placements["wall.png"] is None
+
+    before = contents(output)
+    assert cli.main(command) == 0
+    assert f"{output}: 0 edited, 2 done before, 1 left out:\n" in capsys.readouterr().out
+    after = contents(output)
+    assert {name: after[name] for name in written(output)} == {name: before[name] for name in written(output)}
+    # Another face is another edit, which is not mixed with this one.
+    assert cli.main([*command, "--face", "2"]) == 2
+    assert contents(output) == after
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_the_second_face_as_the_model_sees_it(
+    faces_folder: Path, faces_model: Model, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    command = ["swap", str(faces_folder), str(album), "-o", str(output), *SETTING, "--align", "--face", "2"]
+    assert cli.main(command) == 0
+    said = capsys.readouterr().out
+    assert "1 edited, 0 done before, 2 left out" in said
+    assert "one.png: there is no face 2 in it" in said
+    assert written(output) == ["two.png"]
+    second = to_picture(np.asarray(open_picture(album / "two.png"))[30:62, 20:52])
+    assert shows(output / "two.png", faces_model.encode(second).edit(Smiling=5, Hair="red"))
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_a_photo_without_a_face_stops_a_strict_run(
+    faces_folder: Path, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["swap", str(faces_folder), str(album), "-o", str(tmp_path / "out"), *SETTING, "--align", "--strict"]
+    assert cli.main(command) == 2
+    assert "wall.png: no face was found" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("marked_faces")
+def test_faces_that_are_not_familiar_are_left_out_of_pasting(
+    faces_model: Model, album: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (album / "wall.png").unlink()
+    model = tiny_model(framing=faces_model.framing)
+    errors = model.encode([album / "one.png", album / "two.png"], align=True).reconstruction_errors
+    model.errors = familiarity.summary(torch.tensor([[errors.mean() / familiarity.MARGIN, 1e9]]))
+    save_model(model, tmp_path / "model")
+    kept, left = ("one", "two") if errors[0] < errors[1] else ("two", "one")
+    command = ["swap", str(tmp_path / "model"), str(album), *SETTING]
+    assert cli.main([*command, "-o", str(tmp_path / "out"), "--paste"]) == 0
+    said = capsys.readouterr().out
+    assert "1 edited, 0 done before, 1 left out" in said
+    assert f"{left}.png: the model's own copy of this face is too far from it" in said
+    assert written(tmp_path / "out") == [f"{kept}.png"]
+    # What the model sees can be looked at all the same.
+    assert cli.main([*command, "-o", str(tmp_path / "seen"), "--align"]) == 0
+    assert written(tmp_path / "seen") == ["one.png", "two.png"]
+
+
+def test_what_cannot_be_aligned_is_refused_before_anything_is_written(
+    folder: Path,
+    faces_folder: Path,
+    album: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("fader.mtcnn.PACKAGE", "no-such-package")
+    for model, options, says in (
+        (folder, ["--align"], "does not know where faces lie"),
+        (faces_folder, ["--paste"], "'fader-networks[align]'"),
+        (faces_folder, ["--align", "--face", "0"], "face is 0"),
+        (faces_folder, ["--face", "1"], "add one of them"),
+    ):
+        command = ["swap", str(model), str(album), "-o", str(tmp_path / "out"), *SETTING, *options]
+        assert cli.main(command) == 2
+        message = capsys.readouterr().err
+        assert says in message
+        assert message.count("\n") == 1
+        assert not (tmp_path / "out").exists()

@@ -35,6 +35,7 @@ from fader.datasets.remote import RemoteFolder, remember
 from fader.datasets.storage import Folder, Pictures, Shape, Store, Which, numbers
 from fader.errors import UserError
 from fader.files import is_url, parse_json
+from fader.images import Framing
 
 FORMAT = "fader-dataset"
 VERSION = 1
@@ -389,6 +390,7 @@ def _manifest(path: str, info: Any) -> tuple[Schema, int, int, int]:
         )
     try:
         schema = Schema.from_json(info.get("attributes"))
+        Framing.from_json(info.get("framing"))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     size, channels, count, checksums = (info.get(key) for key in ("size", "channels", "count", "checksums"))
@@ -399,7 +401,7 @@ def _manifest(path: str, info: Any) -> tuple[Schema, int, int, int]:
         and channels in (1, 3)
         and isinstance(count, int)
         and count >= 1
-        and all(isinstance(info.get(key), dict) for key in ("splits", "framing", "source"))
+        and all(isinstance(info.get(key), dict) for key in ("splits", "source"))
         and isinstance(checksums, dict)
         and isinstance(checksums.get("labels.npz"), str)
         and isinstance(checksums.get("images.npy"), list)

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fader.alignment import Placement
+from fader.errors import UserError
 from fader.images import open_picture
 from fader.model import Model
 
@@ -21,6 +22,10 @@ class Alignment:
     """Which face of a photo with several to edit: 1 is the largest."""
     paste: bool = False
     """Put the edited face back into the whole photo, instead of giving what the model sees."""
+
+    def __post_init__(self) -> None:
+        if self.face < 1:
+            raise UserError(f"face is {self.face}; it has to be at least 1, which is the largest.")
 
     def to_json(self) -> dict[str, Any]:
         return {"face": self.face, "paste": self.paste}
