@@ -387,9 +387,12 @@ def test_celeba_s_faces_are_found_where_its_authors_aligned_them(shared_data: Pa
     # So that the standard frame is that of the paper's 178 x 178.
     placed = np.array([(p.x, p.y, p.side) for p in (place(found[0].points, STANDARD) for found in faces)])
     np.testing.assert_allclose(np.median(placed, axis=0), (89, 109, 178), atol=3)
-    # Turned, they are cut as they stand.
-    for photo, found in list(zip(photos, faces, strict=True))[:8]:
+    # Turned, they are cut as they stand: 30 of the 32, as measured; of one nothing is found, and one is misplaced.
+    distances = []
+    for photo, found in zip(photos, faces, strict=True):
         straight = cut(photo, place(found[0].points, STANDARD), 64)
         turned = photo.rotate(20, Image.Resampling.BICUBIC, expand=True)
-        again = cut(turned, place(find_face(turned, "turned").points, STANDARD), 64)
-        assert np.abs(straight.astype(float) - again)[16:-16, 16:-16].mean() < 30
+        for face in find_faces(turned)[:1]:
+            again = cut(turned, place(face.points, STANDARD), 64)
+            distances.append(np.abs(straight.astype(float) - again)[16:-16, 16:-16].mean())
+    assert np.sum(np.array(distances) < 20) >= 28
