@@ -376,7 +376,7 @@ def test_an_edited_face_is_pasted_into_its_photo(faces_model: Model, tmp_path: P
     paths = [tmp_path / "a.png", tmp_path / "b.jpg"]
     faces = faces_model.encode(paths, align=True)
     assert faces.unfit_to_paste == [None, None]
-    changes = {"Smiling": 5, "Hair": "red"}
+    changes: dict[str, float | str] = {"Smiling": 5, "Hair": "red"}
     for i, (path, (left, top, side)) in enumerate(zip(paths, ((20, 30, 32), (90, 60, 48)), strict=True)):
         photo, pasted = open_picture(path), faces.paste(changes)[i]
         assert (pasted.size, pasted.mode, pasted.info) == (photo.size, "RGB", {})

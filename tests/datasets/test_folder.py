@@ -399,8 +399,9 @@ def test_where_faces_lie_is_noted_where_most_show_one(album: Path) -> None:
     framing = Framing.from_json(open_dataset(album.parent / "data").info["framing"])
     assert framing.crop is None
     # The mean of two is their median: corners at (50, 30) and (95, 30) of 128.
-    expected = [((50 + 45 * x) / 128, (30 + 45 * y) / 128) for x, y in STANDARD]
-    np.testing.assert_allclose(framing.points, expected, atol=1e-4)
+    expected = np.array([((50 + 45 * x) / 128, (30 + 45 * y) / 128) for x, y in STANDARD])
+    assert framing.points is not None
+    np.testing.assert_allclose(np.array(framing.points), expected, atol=1e-4)
     prepared(album, labels(album.parent, ["wall.png,1"]), size=32, random_split=(0, 0))
     assert Framing.from_json(open_dataset(album.parent / "data").info["framing"]).points is None
 
