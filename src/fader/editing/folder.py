@@ -92,8 +92,7 @@ def edit_folder(
         if align is not None:
             loaded.require_alignment()
         request = replace(_request(loaded, values or {}, attributes, together), align=align)
-        # Several processes share it; a file in its place is told apart below.
-        with locked(output) if count == 1 and not output.is_file() else nullcontext():
+        with locked(output) if count == 1 else nullcontext():  # Several processes share it.
             open_output(output, loaded.fingerprint, request.to_json(), overwrite)
             if count == 1:
                 clear_half_written(output)
