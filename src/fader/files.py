@@ -99,7 +99,9 @@ def locked(folder: Path, output: Path | None = None) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY) if fcntl else None
     except FileExistsError:
-        raise UserError(f"{output}: it is something else (no folder) and is not written to; name another one.") from None
+        raise UserError(
+            f"{output}: it is something else (no folder) and is not written to; name another one."
+        ) from None
     except OSError as error:
         raise UserError(f"{output}: it cannot be written ({error.strerror}).") from None
     if descriptor is None:

@@ -25,7 +25,7 @@ def main() -> None:
     given = parser.parse_args()
     all_of_them: dict[str, tuple[int, Callable[..., dict[str, int]]]] = {
         "train": (60, partial(campaigns.train, steps=500)),
-        "icgan": (12, partial(campaigns.icgan, epochs=6)),
+        "icgan": (12, partial(campaigns.icgan, epochs=30)),
         "prepare": (20, campaigns.prepare),
         "swap": (10, partial(campaigns.swap, count=160)),
         "study": (10, campaigns.study),

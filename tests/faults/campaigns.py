@@ -64,16 +64,16 @@ def kill_and_repeat(
     settings: Mapping[str, Any],
     moments: Moments,
     kills: int,
-    early: Sequence[str] | None = None,
+    phases: Sequence[Sequence[str] | None] = (None,),
 ) -> Kills:
     """Start a command and kill it, so many times; then let it end. Processes that end before are not counted.
 
-    The first two thirds of the kills are in the functions `early`, by default in all: a command gets far on its way to
-    one that comes late.
+    Each of the `phases` has its share of the kills, in functions of its own, by default in all: a command that is to be
+    killed in what comes late first does all that comes before.
     """
     found: Counter[str] = Counter()
     for _ in range(4 * kills):
-        kill = moments.draw(early if 3 * found.total() < 2 * kills else None)
+        kill = moments.draw(phases[found.total() * len(phases) // kills])
         ended = commands.run(Command(arguments, kill, settings=settings))
         assert ended.code in (0, KILLED), ended.said
         found[kill.function.rpartition(":")[2]] += ended.code == KILLED
@@ -118,16 +118,17 @@ def icgan(commands: Commands, folder: Path, kills: int, epochs: int, seed: int) 
     training = "fader.training.icgan"
     functions = {
         f"{training}_stages:gan_step": 4,
+        f"{training}_stages:EncoderStage.step": 4,
         f"{training}:Records.append": 3,
         f"{training}:save_checkpoint": 4,
-        f"{training}_stages:EncoderStage.step": 4,
         f"{training}:save_weights": 1,
         f"{training}:Trainer._finish": 1,
     }
+    gan, encoder, record, checkpoint, weights, finish = functions
+    phases = [[gan, record, checkpoint], [encoder, record, checkpoint], [weights], [finish]]
     settings = {f"{training}:CHECKPOINT_SECONDS": 0.02, f"{training}:RECORD_EVERY": 3}
     settings |= {f"{training}:CHECKED": 20, f"{training}_stages:SEEN": 16}
-    early = list(functions)[:3]
-    whole, broken, found = _two_runs(commands, folder, 64, arguments, functions, settings, kills, seed, early)
+    whole, broken, found = _two_runs(commands, folder, 64, arguments, functions, settings, kills, seed, phases)
     for name in ("model/model.safetensors", *_names(whole / "networks"), *_names(whole / "samples")):
         assert (whole / name).read_bytes() == (broken / name).read_bytes(), name
     return found
@@ -265,7 +266,7 @@ def _two_runs(
     settings: Mapping[str, Any],
     kills: int,
     seed: int,
-    early: Sequence[str] | None = None,
+    phases: Sequence[Sequence[str] | None] = (None,),
 ) -> tuple[Path, Path, Kills]:
     """A run that is left alone, and the same one killed so many times; their records are the same."""
     prepare_portraits(folder / "data", count=60, size=size, workers=1)
@@ -276,7 +277,7 @@ def _two_runs(
     unbroken = commands.run(Command([*arguments, str(whole)], timed=list(functions), settings=settings))
     assert unbroken.code == 0, unbroken.said
     moments = Moments(functions, unbroken, seed)
-    found = kill_and_repeat(commands, [*arguments, str(broken)], settings, moments, kills, early)
+    found = kill_and_repeat(commands, [*arguments, str(broken)], settings, moments, kills, phases)
     records = [
         [json.loads(line) | {"seconds": 0} for line in (run / "metrics.jsonl").read_text().splitlines()]
         for run in (whole, broken)
