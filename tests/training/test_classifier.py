@@ -189,3 +189,8 @@ def test_an_interrupted_training_ends_in_the_same_weights(tmp_path: Path, monkey
     resumed = train_classifier(world(), SCHEMA, STRIDED, CPU, progress_folder=tmp_path)
     theirs = whole.network.state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in resumed.network.state_dict().items())
+
+
+def test_losses_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(UserError, match=r"it diverged at step \d+ \(loss (nan|inf)\)"):
+        train_classifier(world(), SCHEMA, replace(STRIDED, learning_rate=1e30, epochs=20), CPU)

@@ -28,6 +28,7 @@ from fader.model import save_model
 from fader.networks.icgan import Discriminator, Generator
 from fader.networks.weights import load_weights
 from fader.training import icgan, icgan_stages
+from fader.training.checkpoints import checkpoints
 from fader.training.classifier import save_classifier, train_classifier
 from fader.training.icgan import train_icgan
 from fader.training.icgan_stages import (
@@ -333,6 +334,30 @@ def test_a_run_interrupted_in_every_stage_ends_bit_identical(
         for run in (broken, finished)
     )
     assert ours == theirs
+
+
+def test_a_run_that_diverges_says_so_and_keeps_the_last_good_checkpoint(
+    finished: Path, portraits: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def step_with_an_infinity(generator: Any, discriminator: Any, pixels: Tensor, *rest: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return gan_step(generator, discriminator, pixels / (calls != 7), *rest)
+
+    monkeypatch.setattr(icgan_stages, "gan_step", step_with_an_infinity)
+    message = refusal(lambda: run_training(portraits, tmp_path / "run", classifier))
+    assert "the stage generator diverged (" in message
+    left = checkpoints(tmp_path / "run" / "checkpoints" / "generator")
+    assert left
+    assert all(t.isfinite().all() for path in left for t in torch.load(path)["generator"]["network"].values())
+    # Without the infinity it goes on from there, and ends as it would have.
+    monkeypatch.undo()
+    monkeypatch.setattr(icgan, "CHECKED", 100)
+    monkeypatch.setattr(icgan_stages, "SEEN", 50)
+    run = run_training(portraits, tmp_path / "run", classifier)
+    assert (run / "model" / "model.safetensors").read_bytes() == (finished / "model" / "model.safetensors").read_bytes()
 
 
 def test_edits_start_from_the_signs_that_the_model_reads(finished: Path) -> None:
