@@ -11,6 +11,7 @@ disk's free space is checked first, and everything is deleted after.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import tempfile
 import threading
@@ -46,6 +47,7 @@ def compare(count: int, pairs: int, size: int, folder: Path) -> None:
 
     def prepare() -> float:
         shutil.rmtree(output, ignore_errors=True)
+        os.sync()  # What deleting takes is not of the preparing.
         with memory.sampled():
             return seconds(lambda: prepare_celeba(celeba, output, size=size))
 

@@ -5,11 +5,13 @@
 Pictures are generated and prepared as in benchmarks/prepare.py. The same batches are then read
 
 1. from the prepared file, all of it in the page cache, as training does it, and from an array in memory;
-2. from the file with nothing of it in the page cache, as training does it and from a plain memory map: as where the
-   file is larger than memory, no picture is there already, as long as the batches are a small part of it;
+2. from the file with nothing of it in the page cache, as training does it after its checksums were compared, and from a
+   plain memory map: as where the file is larger than memory, no picture is there already, as long as the batches are a
+   small part of it;
 3. from the file in the page cache, and by a torch DataLoader that decodes the JPEGs in one worker a core.
 
-The disk's free space is checked first, and everything is deleted after. Part 2 needs posix_fadvise (Linux).
+What comparing the checksums takes, which each process does once, as a block is first read, is said too. The disk's free
+space is checked first, and everything is deleted after. Part 2 needs posix_fadvise (Linux).
 """
 
 from __future__ import annotations
@@ -68,6 +70,8 @@ def main(count: int, batches: int, pairs: int, size: int, batch_size: int, folde
             result = in_turn(pairs, plain.seconds, ahead.seconds)
             remark = f"; the plain map reads {plain.read / ahead.read:.1f} times as much from the disk"
             report("a plain memory map", "a cold file with read-ahead", result, remark)
+            verified = Cold(file, chosen, verify).seconds()
+            print(f"comparing all blocks with their checksums, from the disk: {verified:.1f} s")
             whole = Cold(file, chosen, sequentially)
             result = in_turn(pairs, whole.seconds, ahead.seconds)
             rates = [side.read / side.times / time / 1e6 for side, time in zip((whole, ahead), result[:2], strict=True)]
@@ -100,7 +104,12 @@ class Warm:
 
 
 def as_in_training(file: Path, chosen: Batches) -> None:
-    read(open_dataset(file.parent).images, chosen)
+    images = open_dataset(file.parent).images
+    read(getattr(images, "pictures", images), chosen)  # Without the comparison at the first reading.
+
+
+def verify(file: Path, chosen: Batches) -> None:
+    open_dataset(file.parent).verify()
 
 
 def plainly(file: Path, chosen: Batches) -> None:

@@ -66,6 +66,8 @@ OF_GRADIO = """() => {
     }, true);
   }, { capture: true, once: true }));
 }"""
+MOVED = """() => Promise.race([window.move, new Promise((_, fail) =>
+  setTimeout(fail, 30_000, new Error("no picture came of a move within 30 seconds")))])"""
 
 
 @contextmanager
@@ -160,7 +162,7 @@ class Side:
     def _timed(self, move: Callable[[], object]) -> list[float]:
         self._page.evaluate(self._prepare)
         move()
-        times: list[float] = self._page.evaluate("window.move")
+        times: list[float] = self._page.evaluate(MOVED)
         return times
 
 

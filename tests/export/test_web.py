@@ -87,6 +87,8 @@ def opened(page: Page) -> Page:
 def test_the_page_shows_what_the_model_makes(page: Page, model: Model, pictures: np.ndarray) -> None:
     face = model.encode(pictures[0])
     np.testing.assert_array_equal(shown(page, "original"), pictures[0])
+    expect(page.get_by_role("heading", name="Pictures to start from")).to_be_visible()
+    expect(page.get_by_role("button", name="Picture 1", exact=True)).to_be_visible()
     assert np.abs(shown(page).astype(int) - np.asarray(face.reconstruction(), int)).max() <= 1
     assert value(page, "Smiling") == face.values["Smiling"]
     with painted(page):

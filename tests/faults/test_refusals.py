@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from starlette.testclient import TestClient
 
 from fader import cli
 from fader.attributes import Schema
@@ -19,9 +20,15 @@ from fader.datasets.prepared import open_dataset
 from fader.editing.manifest import read_done
 from fader.files import locked
 from fader.model import save_model
+from fader.study.answers import open_answers
+from fader.study.create import create
+from fader.study.folder import open_study
+from fader.study.serve import application
 from fader.training.checkpoints import checkpoints
+from fader.web.guard import Site
 from tests.faults.campaigns import ATTRIBUTES, save_random_classifier
 from tests.models import tiny_model
+from tests.study.raters import post
 
 Refused = Callable[..., str]
 
@@ -113,6 +120,28 @@ def test_a_run_on_a_full_disk_goes_on_when_there_is_room(
     ]
     assert steps[0] == steps[1]
     assert not list((disk / "run").rglob(".*"))
+
+
+def test_raters_go_on_when_there_is_room(made: Path, disk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    subprocess.run(["mount", "-o", "remount,size=20m", str(disk)], check=True)
+    create([made / "model"], made / "data", disk / "study", ["Smiling"], split="train", a_row=2, raters=1, device="cpu")
+    study = open_study(disk / "study")
+    with open_answers(study) as answers:
+        site = Site(("http://127.0.0.1:8765",), answers.secret())
+        client = TestClient(application(study, answers, site), base_url=site.link)
+        post(client, "consent")
+        item = post(client, "begin", task=study.tasks[0].id)["items"][0]["id"]
+        filler = disk / "filler"
+        with filler.open("wb") as stream:
+            stream.write(bytes(shutil.disk_usage(disk).free))
+        headers = {"Origin": "http://127.0.0.1:8765"}
+        for _ in range(3):
+            answer = client.post("api/answer", json={"item": item, "answer": 0}, headers=headers)
+            assert (answer.status_code, answers.all()) == (503, [])
+            assert "answers.sqlite: it cannot be used as the study's answers" in capsys.readouterr().err
+        filler.unlink()
+        assert post(client, "answer", item=item, answer=0)["done"] == 1
+        assert len(answers.all()) == 1
 
 
 def test_a_folder_that_is_read_only(made: Path, disk: Path, refused: Refused) -> None:

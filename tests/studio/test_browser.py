@@ -262,6 +262,7 @@ def test_press_to_compare(page: Page) -> None:
 
 def test_a_link_carries_the_setting(visit: Open) -> None:
     page = ready(visit())
+    expect(page.get_by_role("heading", name="Drawn portraits to start from")).to_be_visible()
     page.get_by_role("button", name="Portrait 3", exact=True).click()
     expect(page.get_by_role("button", name="Portrait 3", exact=True)).to_have_attribute("aria-pressed", "true")
     with painted(page):

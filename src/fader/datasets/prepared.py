@@ -17,7 +17,7 @@ import math
 import os
 import sys
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +44,7 @@ SPLITS = ("train", "valid", "test")
 BLOCK = 1024
 MAX_SIZE = 4096
 SEALING_THREADS = 4
-READ_BYTES = 1 << 20
+READ_BYTES = 1 << 18
 # The longest header that `images.npy` may have, and the most bytes of what is read whole.
 HEADER_BYTES = 1 << 12
 MAX_MANIFEST = 1 << 24
@@ -191,16 +191,18 @@ class _VerifiedPictures:
         """`name`: of the file, for messages."""
         self.shape = pictures.shape
         self.pictures, self._checksums, self._name = pictures, checksums, name
-        self._verified = np.zeros(len(checksums), dtype=bool)
+        self._verified, self._all_verified = np.zeros(len(checksums), dtype=bool), False
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def __getitem__(self, which: Which) -> np.ndarray:
-        blocks = numbers(which, len(self)) // BLOCK
-        for block in np.unique(blocks[~self._verified[blocks]]).tolist():
-            _verify_block(self.pictures, block, self._checksums[block], self._name)
-            self._verified[block] = True
+        if not self._all_verified:
+            blocks = numbers(which, len(self)) // BLOCK
+            for block in np.unique(blocks[~self._verified[blocks]]).tolist():
+                _verify_block(self.pictures, block, self._checksums[block], self._name)
+                self._verified[block] = True
+            self._all_verified = bool(self._verified.all())
         return self.pictures[which]
 
     def read_ahead(self, which: np.ndarray) -> None:
@@ -228,16 +230,15 @@ class PicturesFile:
         with _writing(self.path.parent), self.path.open("wb") as stream:
             stream.write(self._header(0))
 
-    def write(self, place: int, pictures: Sequence[np.ndarray]) -> None:
-        """Write pictures (uint8, size x size x channels) one after the other from a place on.
+    def write(self, place: int, pictures: Iterable[np.ndarray]) -> None:
+        """Write pictures (uint8, size x size x channels) one after the other from a place on, each as it comes.
 
         Raises UserError if the disk does not take them.
         """
-        for picture in pictures:
-            if picture.shape != self.shape or picture.dtype != np.uint8:
-                raise ValueError(f"{picture.dtype} {picture.shape} is not uint8 {self.shape}")
         with _writing(self.path.parent), self._open_at(place) as stream:
             for picture in pictures:
+                if picture.shape != self.shape or picture.dtype != np.uint8:
+                    raise ValueError(f"{picture.dtype} {picture.shape} is not uint8 {self.shape}")
                 stream.write(np.ascontiguousarray(picture).data)
 
     def read(self, place: int) -> np.ndarray:
@@ -261,9 +262,10 @@ class PicturesFile:
         with self._open_at(first) as stream:
             os.fsync(stream.fileno())
             checksum, left = hashlib.sha256(), self._offset(last) - self._offset(first)
-            while data := stream.read(min(left, READ_BYTES)):
-                checksum.update(data)
-                left -= len(data)
+            part = memoryview(bytearray(READ_BYTES))
+            while read := stream.readinto(part[:left]):
+                checksum.update(part[:read])
+                left -= read
             if hasattr(os, "posix_fadvise"):
                 start = self._offset(first)
                 os.posix_fadvise(stream.fileno(), start, self._offset(last) - start, os.POSIX_FADV_DONTNEED)
@@ -276,7 +278,7 @@ class PicturesFile:
             stream.seek(0)
             stream.write(self._header(count))
 
-    def _open_at(self, place: int) -> BinaryIO:
+    def _open_at(self, place: int) -> io.BufferedRandom:
         stream = self.path.open("r+b")
         stream.seek(self._offset(place))
         return stream

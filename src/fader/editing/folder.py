@@ -225,8 +225,11 @@ class _Editor:
         photo = None
         if job.before is not None and job.record is not None:
             # Read again, as it would take much memory to keep the whole pictures of a batch.
-            name, content = self.files.fetch(job.record["picture"])
-            photo = open_picture(io.BytesIO(content) if isinstance(content, bytes) else content, name)
+            try:
+                name, content = self.files.fetch(job.record["picture"])
+                photo = open_picture(io.BytesIO(content) if isinstance(content, bytes) else content, name)
+            except UserError as error:
+                return {key: job.record[key] for key in ("picture", "sha256")} | {"error": str(error)}
         for path, array in job.outputs.items():
             if photo is None or job.placement is None or job.before is None:
                 picture = to_picture(array)

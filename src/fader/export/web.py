@@ -102,7 +102,7 @@ def _write_model(model: Model, name: str, key: str, folder: Path, pictures: Path
         place.mkdir(parents=True)
         write_graphs(model, place)
     if pictures is not None:
-        about |= {"starts": True}
+        about |= {"starts": "own"}
         begin = _write_starts(model, _own(model, pictures, count), None, place)
     elif about["starts"]:
         drawn = [start(model, number) for number in range(count)]

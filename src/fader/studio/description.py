@@ -23,7 +23,7 @@ def describe(model: Model, name: str, key: str) -> dict[str, Any]:
         "size": model.size,
         "attributes": [_attribute(attribute, model.ends.get(attribute.name, {})) for attribute in model.schema],
         "drawn": drawn,
-        "starts": drawn,
+        "starts": "drawn" if drawn else None,
         "crop": {"size": model.framing.picture_size, "box": model.framing.crop} if model.framing.crop else None,
         "points": None if points is None else [list(point) for point in points],
     }

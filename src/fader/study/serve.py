@@ -18,10 +18,12 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from fader.errors import UserError
+from fader.progress import say
 from fader.study.answers import Answer, Answers, open_answers
 from fader.study.folder import NAME, Item, Study, Task, open_study
 from fader.web.guard import Guard, Site
@@ -67,7 +69,13 @@ def application(study: Study, answers: Answers, site: Site) -> ASGIApp:
         Route("/api/begin", pages.begin, methods=["POST"]),
         Route("/api/answer", pages.answer, methods=["POST"]),
     ]
-    return Guard(Starlette(routes=routes), site)
+    return Guard(Starlette(routes=routes, exception_handlers={UserError: _not_stored}), site)
+
+
+async def _not_stored(request: Request, error: Exception) -> Response:
+    """The page goes on trying, and whoever serves it learns why: the disk may be full."""
+    say(str(error))
+    return PlainTextResponse("The answer cannot be stored at the moment; it is tried again.", 503)
 
 
 class _Pages:

@@ -24,7 +24,7 @@
  * @property {number} size  The side of its pictures in pixels.
  * @property {Attribute[]} attributes  In the order of every vector of values.
  * @property {boolean} drawn  It edits drawn portraits, not photographs.
- * @property {boolean} starts  It has pictures to start from.
+ * @property {"drawn"|"own"|null} starts  The pictures to start from, if there are any: drawn portraits or other pictures.
  * @property {number[][]|null} points  Where left eye, right eye, nose, left and right mouth corner (as seen) lie in its
  *   frame, as shares of the side, [5][x, y]; null if it is not told by faces.
  * @property {{size: number[], box: number[]}|null} crop  What was cut out of training pictures that were all of this size

@@ -52,7 +52,7 @@ export function offerStarts(desk, open) {
     list.replaceChildren(...starts.map(({ index, side, pixels }, i) => {
       const canvas = element("canvas");
       paint(canvas, pixels, side);
-      const button = element("button", { type: "button", aria: { label: `Portrait ${i + 1}` }, children: [canvas] });
+      const button = element("button", { type: "button", aria: { label: `${model.starts === "drawn" ? "Portrait" : "Picture"} ${i + 1}` }, children: [canvas] });
       button.dataset.start = index;
       button.addEventListener("click", () => attempt(() => open(index)));
       return element("li", { children: [button] });
@@ -69,6 +69,9 @@ export function offerStarts(desk, open) {
   desk.addEventListener("face", () => {
     byId("starts").hidden = !desk.model.starts;
     byId("draw").hidden = !desk.engine.can.draw;
+    const drawn = desk.model.starts === "drawn";
+    byId("starts-title").textContent = drawn ? "Drawn portraits to start from" : "Pictures to start from";
+    byId("starts-drawn").hidden = !drawn;
     if (desk.face && desk.model.starts && shownFor !== desk.model) show(desk.model, 0);
     if (desk.face) shownFor = desk.model;
     mark();
