@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from fader.datasets.portraits import renderer
 from fader.datasets.portraits.specification import SCHEMA as PORTRAITS
 from fader.datasets.prepared import SPLITS, DatasetWriter
 from fader.editing.figure import Selection, slide, swap
-from fader.images import open_picture, to_picture
+from fader.images import Framing, open_picture, to_array, to_picture
 from fader.model import Model, save_model
 from tests import markers
 from tests.models import tiny_model
@@ -122,6 +123,17 @@ def test_pictures_of_a_dataset_come_with_their_true_labels(
         face = model.encode(renderer.portrait(i), values={"Smiling": smiling})
         assert same(cell(output, row, 1), shown(face.reconstruction()))
         assert same(cell(output, row, 2), shown(face.edit(Smiling=1 - smiling)))
+
+
+def test_pictures_of_a_dataset_are_cut_as_the_models_own(dataset: Path, tmp_path: Path) -> None:
+    info = json.loads((dataset / "dataset.json").read_text())
+    info["framing"] = {"crop": [0, 20, 178, 198], "picture_size": [178, 218]}
+    (dataset / "dataset.json").write_text(json.dumps(info))
+    save_model(tiny_model(framing=Framing((30, 40, 168, 178), (178, 218))), tmp_path / "icgan")
+    swap(tmp_path / "icgan", Selection(dataset, "test", 1), tmp_path / "out.png", ["Smiling"])
+    box = tuple(64 / 178 * edge for edge in (30, 20, 168, 158))
+    seen = to_array(to_picture(renderer.portrait(4)), 32, 3, box)  # type: ignore[arg-type]
+    assert np.array_equal(cell(tmp_path / "out.png", 0, 0), shown(to_picture(seen)))
 
 
 def test_a_count_beyond_the_split_takes_what_there_is(folder: Path, dataset: Path, tmp_path: Path) -> None:

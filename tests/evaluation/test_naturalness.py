@@ -13,8 +13,8 @@ from torch import Tensor
 from fader.config import JUDGE
 from fader.evaluation import naturalness as module
 from fader.evaluation.bootstrap import intervals, values
+from fader.evaluation.judged import judged
 from fader.evaluation.naturalness import naturalness
-from fader.evaluation.views import judged
 from fader.networks.classifier import make_classifier
 from tests.evaluation.world import SCHEMA, Model, Unmoved, judge, world
 

@@ -13,6 +13,7 @@ from fader.alignment import paste
 from fader.attributes import Attribute, Schema
 from fader.datasets.pictures import is_picture
 from fader.datasets.prepared import Location, open_dataset
+from fader.datasets.views import view
 from fader.editing.names import distinct, safe
 from fader.editing.photos import Alignment, framed
 from fader.edits import Edit, decode_rows, row_titles, swaps, to_swap
@@ -233,7 +234,8 @@ def _from_files(model: Model, files: Sequence[Path], align: Alignment | None) ->
 def _from_dataset(model: Model, selection: Selection) -> _Encoded:
     if selection.count < 1:
         raise UserError(f"A count of {selection.count} leaves no picture; give 1 at least.")
-    data = open_dataset(selection.dataset)
+    whole = open_dataset(selection.dataset)
+    data = view(whole, model.framing, min(model.size, whole.size))
     chosen = data.indices(selection.split)[: selection.count]
     arrays = np.stack([to_array(to_picture(array), model.size, model.channels) for array in data.images[chosen]])
     labels = np.full((len(chosen), len(model.schema)), -1)

@@ -8,16 +8,17 @@ from typing import Any
 
 from fader.attributes import Schema
 from fader.datasets.prepared import Location
+from fader.datasets.views import view
 from fader.errors import UserError
 from fader.evaluation.bootstrap import differences
 from fader.evaluation.charts import strength_chart
 from fader.evaluation.evaluate import REPORT, dataset_for, measure_system, meta_for
 from fader.evaluation.gallery import extremes_figure, systems_figure
 from fader.evaluation.judge import find_judge
+from fader.evaluation.judged import judged
 from fader.evaluation.naturalness import Extractor, naturalness
 from fader.evaluation.report import build_report, comparison_to_markdown, per_image_csv
 from fader.evaluation.results import meta_of
-from fader.evaluation.views import judged, view
 from fader.files import new_folder, refuse_existing, write_json, write_text
 from fader.images import save_picture
 from fader.locations import ModelLocation, called

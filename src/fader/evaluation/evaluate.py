@@ -10,18 +10,19 @@ from typing import Any
 import fader
 from fader.config import Config
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
+from fader.datasets.views import view
 from fader.errors import UserError
 from fader.evaluation.bootstrap import Figures
 from fader.evaluation.charts import strength_chart
 from fader.evaluation.diagnosis import diagnose
 from fader.evaluation.gallery import extremes_figure, swap_figure
 from fader.evaluation.judge import find_judge
+from fader.evaluation.judged import judged, judged_framing
 from fader.evaluation.measure import Background, Measurements, look_at_training, measure
 from fader.evaluation.probe import L2
 from fader.evaluation.report import build_report, per_image_csv, to_markdown
 from fader.evaluation.results import figures_of, meta_of
 from fader.evaluation.strength import measure_strength, strength_figures
-from fader.evaluation.views import judged, judged_framing, view
 from fader.files import new_folder, refuse_existing, write_json, write_text
 from fader.images import save_picture
 from fader.locations import ModelLocation

@@ -11,10 +11,11 @@ from PIL import Image
 from fader import figures
 from fader.attributes import Schema
 from fader.datasets.prepared import PreparedDataset
+from fader.datasets.views import cut, part, view
 from fader.evaluation.counterfactuals import Swap, counterfactual, swapped, swaps
+from fader.evaluation.judged import judged, judged_framing
 from fader.evaluation.measure import Measurements, SwapMeasurement
 from fader.evaluation.protocol import EditingModel
-from fader.evaluation.views import cut, judged, judged_framing, part, view
 from fader.images import from_pixels, to_pixels
 
 FIRST = 8  # Pictures in the figure of swaps.

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from fader import metrics
 from fader.attributes import Schema
 from fader.datasets.prepared import PreparedDataset
+from fader.datasets.views import part, view
 from fader.errors import UserError
 from fader.evaluation import stgan
 from fader.evaluation.counterfactuals import Swap, counterfactuals, swapped, swaps
+from fader.evaluation.judged import judged, judged_framing, seen_in
 from fader.evaluation.probe import Probe, fit_probes
 from fader.evaluation.protocol import EditingModel
-from fader.evaluation.views import judged, judged_framing, part, seen_in, view
 from fader.images import from_pixels, to_pixels
 from fader.progress import progress
 from fader.training.classifier import Classifier

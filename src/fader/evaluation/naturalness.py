@@ -19,11 +19,12 @@ from fader.attributes import Schema
 from fader.config import JUDGE
 from fader.datasets.prepared import SPLITS, PreparedDataset
 from fader.datasets.storage import Folder, Shape, Which
+from fader.datasets.views import view
 from fader.evaluation.bootstrap import Figures, resamplings
 from fader.evaluation.counterfactuals import swapped
+from fader.evaluation.judged import judged
 from fader.evaluation.measure import Eye, split_batches
 from fader.evaluation.protocol import EditingModel
-from fader.evaluation.views import judged, view
 from fader.images import from_pixels, to_pixels
 from fader.progress import progress
 from fader.training.classifier import BATCH, Classifier, train_classifier

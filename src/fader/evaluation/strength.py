@@ -13,10 +13,11 @@ import torch
 from fader import metrics
 from fader.attributes import Schema
 from fader.datasets.prepared import PreparedDataset
+from fader.datasets.views import view
 from fader.evaluation.bootstrap import Figures, resamplings
+from fader.evaluation.judged import judged
 from fader.evaluation.measure import Eye, split_batches
 from fader.evaluation.protocol import EditingModel
-from fader.evaluation.views import judged, view
 from fader.images import to_pixels
 from fader.progress import progress
 from fader.training.classifier import Classifier

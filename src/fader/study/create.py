@@ -15,8 +15,9 @@ import torch
 import fader
 from fader.attributes import Attribute, Schema
 from fader.datasets.prepared import Location, PreparedDataset, open_dataset
+from fader.datasets.views import cut, part, view
 from fader.errors import UserError
-from fader.evaluation.views import JUDGED_SIZE, cut, judged_framing, part, view
+from fader.evaluation.judged import JUDGED_SIZE, judged_framing
 from fader.files import new_folder, refuse_existing, write_json
 from fader.images import Box, to_picture
 from fader.locations import ModelLocation, called

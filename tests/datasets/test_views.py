@@ -12,8 +12,9 @@ import torch
 
 from fader.datasets import celeba
 from fader.datasets.prepared import open_dataset
+from fader.datasets.views import WHOLE, part, view
 from fader.errors import UserError
-from fader.evaluation.views import ICGAN_CROP, WHOLE, judged, part, seen_in, view
+from fader.evaluation.judged import ICGAN_CROP, judged, seen_in
 from fader.images import Framing, from_pixels, to_array, to_picture, to_pixels
 
 FADER = Framing(celeba.CROP, celeba.PICTURE_SIZE)
@@ -41,7 +42,7 @@ def test_a_dataset_is_seen_as_if_its_pictures_were_cut(portraits: Path) -> None:
     assert seen.fingerprint != data.fingerprint
     assert judged(data) is data
     assert np.array_equal(
-        seen_in(to_pixels(data.images[3:4]), part(FADER, ICGAN) or WHOLE, 64), to_pixels(expected[None])
+        seen_in(to_pixels(data.images[np.array([3])]), part(FADER, ICGAN) or WHOLE, 64), to_pixels(expected[None])
     )
 
 

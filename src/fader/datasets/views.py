@@ -1,8 +1,4 @@
-"""The same pictures seen by each system and by the judge: cut and scaled as each of them needs it.
-
-Systems differ in what they see of a picture: a Fader Network takes 178 x 178 pixels of CelebA's, IcGAN 138 x 138. To be
-compared, what they make of it is cut to what all of them see, and scaled to one size, as section 5.1 does.
-"""
+"""A dataset seen in another frame: its pictures cut and scaled as a model needs them, or a judge."""
 
 from __future__ import annotations
 
@@ -13,36 +9,18 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
-from fader.datasets import celeba
 from fader.datasets.prepared import PreparedDataset
 from fader.datasets.storage import Pictures, Shape, Which
 from fader.errors import UserError
-from fader.images import Box, Framing, from_pixels, to_array, to_picture, to_pixels
+from fader.images import Box, Framing, to_array, to_picture
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
-JUDGED_SIZE = 64  # The side at which pictures are judged, as in section 5.1.
-ICGAN_CROP = (30, 40, 168, 178)
-"""What IcGAN sees of CelebA's pictures of 178 x 218: x 30 to 168 and y 20 to 158 of the Fader Network's part."""
 
 
 def framing_of(dataset: PreparedDataset) -> Framing:
     """How a dataset's pictures were cut."""
     return Framing.from_json(dataset.info["framing"])
-
-
-def judged_framing(dataset: PreparedDataset) -> Framing:
-    """What is judged of its pictures: of CelebA what IcGAN sees, of others all."""
-    framing = framing_of(dataset)
-    if dataset.info["source"].get("kind") == "celeba" and framing == Framing(celeba.CROP, celeba.PICTURE_SIZE):
-        return Framing(ICGAN_CROP, celeba.PICTURE_SIZE)
-    return framing
-
-
-def judged(dataset: PreparedDataset) -> PreparedDataset:
-    """A dataset as the judge sees it: cut, and of 64 pixels (or fewer, where it has fewer)."""
-    return view(dataset, judged_framing(dataset), min(JUDGED_SIZE, dataset.size))
 
 
 def part(outer: Framing, inner: Framing) -> Box | None:
@@ -77,13 +55,6 @@ def view(dataset: PreparedDataset, framing: Framing, size: int) -> PreparedDatas
     info = {**dataset.info, "framing": framing.to_json()}
     own |= {"images": CutPictures(dataset.images, box, size), "size": size, "info": info}
     return View(**own, whole=dataset, box=box)
-
-
-def seen_in(pixels: Tensor, box: Box, size: int) -> Tensor:
-    """A part of pixels [B, C, S, S] scaled to [B, C, size, size], as it would be shown: rounded to 8 bits."""
-    if pixels.shape[2] == size and box == WHOLE:
-        return pixels
-    return to_pixels(cut(from_pixels(pixels), box, size), pixels.device)
 
 
 def cut(arrays: np.ndarray, box: Box, size: int) -> np.ndarray:
