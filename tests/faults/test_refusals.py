@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -155,12 +158,27 @@ def test_a_folder_that_is_read_only(made: Path, disk: Path, refused: Refused) ->
         assert "it cannot be written (Read-only file system)" in refused(*arguments)
 
 
+@contextmanager
+def at_work(arguments: Sequence[str], until: Callable[[], bool]) -> Iterator[None]:
+    """A command in a process of its own from when it has begun until it is killed."""
+    with subprocess.Popen([sys.executable, "-m", "fader", *arguments], stderr=subprocess.DEVNULL) as process:
+        while not until():
+            assert process.poll() is None
+            time.sleep(0.05)
+        yield
+        assert process.poll() is None
+        process.kill()
+
+
 def test_a_second_process_is_refused(made: Path, tmp_path: Path, refused: Refused) -> None:
-    with locked(tmp_path / "run"):
-        assert "run: another process is writing" in refused(*training(made, tmp_path / "run"))
-    with locked(tmp_path / ".data.tmp"):
-        said = refused("prepare", "portraits", "--count", 9, "--workers", 1, "-o", tmp_path / "data")
-        assert "data: another process is writing" in said
+    run, data = tmp_path / "run", tmp_path / "data"
+    with at_work(training(made, run, steps=100_000), (run / "run.json").exists):
+        assert "run: another process is writing" in refused(*training(made, run, steps=100_000))
+    prepare = ["prepare", "portraits", "--count", "100000", "--workers", "1", "-o", str(data)]
+    with at_work(prepare, (tmp_path / ".data.tmp" / "images.npy").exists):
+        assert "data: another process is writing" in refused(*prepare)
+    prepare[3] = "9"
+    assert cli.main(prepare) == 0  # The dead process holds nothing.
     with locked(tmp_path / "out"):
         said = refused("swap", made / "model", made / "pictures", "-o", tmp_path / "out")
         assert "out: another process is writing" in said
