@@ -174,7 +174,7 @@ def test_a_second_process_is_refused(made: Path, tmp_path: Path, refused: Refuse
     run, data = tmp_path / "run", tmp_path / "data"
     with at_work(training(made, run, steps=100_000), (run / "run.json").exists):
         assert "run: another process is writing" in refused(*training(made, run, steps=100_000))
-    prepare = ["prepare", "portraits", "--count", "100000", "--workers", "1", "-o", str(data)]
+    prepare = ["prepare", "portraits", "--count", "4000", "--workers", "1", "-o", str(data)]
     with at_work(prepare, (tmp_path / ".data.tmp" / "images.npy").exists):
         assert "data: another process is writing" in refused(*prepare)
     prepare[3] = "9"
