@@ -45,6 +45,7 @@ Model = Annotated[Positional[Location], arg(metavar="MODEL")]
 Models = Annotated[Positional[tuple[Location, ...]], arg(metavar="MODEL ...", help_behavior_hint="")]
 Pictures = Annotated[Positional[tuple[Path, ...]], arg(metavar="PICTURE ...", help_behavior_hint="")]
 Output = Annotated[Path, arg(aliases=["-o"])]
+Address = Annotated[str, arg(aliases=["--host"])]
 Names = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: those of their folders)")]
 Attributes = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")]
 Folder = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="")]
@@ -626,7 +627,7 @@ def slide(
 def studio(
     models: Models = (),
     *,
-    address: str = "127.0.0.1",
+    address: Address = "127.0.0.1",
     port: int = 8766,
     public_url: Annotated[str | None, arg(metavar="URL", help_behavior_hint="")] = None,
     browser: bool = True,
@@ -702,7 +703,7 @@ def study_create(
 
 def study_serve(
     study: StudyFolder,
-    address: str = "127.0.0.1",
+    address: Address = "127.0.0.1",
     port: int = 8765,
     public_url: Annotated[str | None, arg(metavar="URL", help_behavior_hint="")] = None,
 ) -> None:
