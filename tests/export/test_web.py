@@ -102,6 +102,32 @@ def test_the_page_shows_what_the_model_makes(page: Page, model: Model, pictures:
     assert np.abs(shown(page).astype(int) - np.asarray(face.edit(Smiling=2, Hair="red"), int)).max() <= 1
 
 
+def test_the_worker_too_can_send_nothing_elsewhere(page: Page, address: str) -> None:
+    asked: list[str] = []
+
+    class Elsewhere(Quiet):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(204)
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.end_headers()
+
+    assert page.context.browser is not None
+    context = page.context.browser.new_context()  # As its console will tell of the refusal.
+    other = context.new_page()
+    with other.expect_worker() as starting:
+        other.goto(address)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Elsewhere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        elsewhere = f"http://127.0.0.1:{server.server_port}/"
+        outcome = "(address) => fetch(address).then(() => 'sent', () => 'refused')"
+        assert starting.value.evaluate(outcome, elsewhere) == "refused"
+        assert context.new_page().evaluate(outcome, elsewhere) == "sent"  # It is there.
+        server.shutdown()
+    context.close()
+    assert asked == ["/"]
+
+
 def test_an_own_picture_is_cut_as_the_model_cuts_it(page: Page, model: Model, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (20, 25, 3), dtype=np.uint8)
     large = Image.fromarray(noise).resize((200, 160), Image.Resampling.BICUBIC)
@@ -129,7 +155,7 @@ def test_an_own_picture_is_cut_as_the_model_cuts_it(page: Page, model: Model, tm
 
 def test_the_folder(site: Path, model: Model) -> None:
     desk = json.loads((site / "desk.json").read_text())
-    assert [about["name"] for about in desk["models"]] == ["<b>tiny", "<b>tiny"]
+    assert [about["name"] for about in desk["models"]] == ["<b>tiny", "<b>tiny_2"]
     assert len(desk["models"][0]["begin"]) == 4
     assert not (site / "server-engine.js").exists()
     files = [file.relative_to(site).as_posix() for file in site.rglob("*.onnx")]
@@ -184,6 +210,10 @@ def test_what_cannot_be_a_page_is_refused(
     assert message.startswith("blind has no classifier")
     message = refusal(lambda: web.export_web([model_folder], tmp_path / "out", pictures=tmp_path / "blind", cdn=True))
     assert "no picture in it" in message
+    monkeypatch.setattr(web, "MOST_HEIGHT", 3 * 64)
+    own = site.with_name("own")
+    message = refusal(lambda: web.export_web([model_folder], tmp_path / "out", pictures=own, count=4, cdn=True))
+    assert message.startswith("Of pictures of 64 pixels there can be 3 to start from")
     assert [path.name for path in tmp_path.iterdir()] == ["blind"]
 
 

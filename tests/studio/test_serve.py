@@ -235,6 +235,28 @@ def test_of_requests_that_wait_the_newest_wins(client: TestClient, bench: Bench)
     assert len(answered) <= 3
 
 
+def test_a_model_that_fails_is_said_to_here_and_where_it_runs(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    face = opened(client)["id"]
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Bench, "decode", fail)
+    with connect(client) as socket:
+        ask(socket, 1, face, [[0, 0, 0]])
+        with pytest.raises(WebSocketDisconnect) as closed:
+            socket.receive_bytes()
+    assert "The model failed" in closed.value.reason
+    assert "out of memory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", ["-1", "x", "9" * 5000, "\N{ARABIC-INDIC DIGIT ONE}"])
+def test_pages_of_portraits_that_there_are_not(client: TestClient, page: str) -> None:
+    assert client.get(f"api/starts/0/{page}").status_code == 404
+
+
 def test_what_gave_way_is_said_to_be_gone(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "FACES", 2)
     monkeypatch.setattr(serve, "PHOTO_BYTES", 3 * 96 * 96 * 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -162,6 +163,13 @@ def test_models_of_one_name_are_one_system(portraits: Path, tmp_path: Path) -> N
     says = refusal(lambda: create([paths[1], paths[2]], portraits, out, names=["A", "A"], split="train"))
     assert "--names" in says
     assert not out.exists()
+
+
+@pytest.mark.parametrize("zoom", ["NaN", "Infinity", "0", "17", '"1"', "true"])
+def test_a_zoom_that_its_owner_wrote_wrongly(study: Study, zoom: str) -> None:
+    path = study.folder / "study.json"
+    path.write_text(re.sub(r'"zoom": [\d.]+', f'"zoom": {zoom}', path.read_text()))
+    assert "no zoom above 0" in refusal(lambda: open_study(study.folder))
 
 
 def test_refusals(portraits: Path, models: Models, study: Study, tmp_path: Path) -> None:

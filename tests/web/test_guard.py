@@ -60,6 +60,7 @@ def test_what_was_meant_for_it_comes_through(client: TestClient) -> None:
         ("POST", "/secret/page", {"Origin": HERE, "Content-Length": "9" * 30}, b"", 413),
         ("POST", "/secret/page", {"Origin": HERE, "Content-Length": "-1"}, b"", 411),
         ("POST", "/secret/page", {"Origin": HERE, "Transfer-Encoding": "chunked"}, iter([b"1"]), 411),
+        ("POST", "/secret/page", {"Origin": HERE, "Content-Length": "1", "Transfer-Encoding": "chunked"}, b"1", 411),
     ],
 )
 def test_what_was_not_meant_for_it_does_not(
@@ -89,7 +90,7 @@ def test_every_answer_has_the_security_headers(client: TestClient) -> None:
 
 
 def test_origins() -> None:
-    assert origins_of("127.0.0.1", 80) == ("http://127.0.0.1:80", "http://localhost:80", "http://[::1]:80")
+    assert origins_of("127.0.0.1", 80) == ("http://127.0.0.1", "http://localhost", "http://[::1]")
     assert origins_of("localhost", 8765) == origins_of("127.0.0.1", 8765)
     assert origins_of("0.0.0.0", 8765, "https://Study.Example.org:443/") == ("https://study.example.org",)
     assert origins_of("192.168.1.5", 1, "http://a:81") == ("http://a:81", "http://192.168.1.5:1")

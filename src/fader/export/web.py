@@ -12,6 +12,7 @@ import numpy as np
 
 import fader
 from fader.datasets.pictures import PictureFiles
+from fader.editing.names import distinct
 from fader.errors import UserError
 from fader.export.graphs import graphs
 from fader.export.onnx import write_graphs
@@ -27,10 +28,12 @@ FORMAT, VERSION_OF_PAGE = "fader-web", 1
 DESK = "desk.json"
 OF_SERVER = ("server-engine.js", "engine-choice.js")  # Of the studio's page; the exported one has an engine of its own.
 POLICY = (
-    "default-src 'none'; script-src 'self'{cdn} 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self';"
+    "default-src 'none'; script-src 'self'{cdn} 'wasm-unsafe-eval'; worker-src 'self' blob:; style-src 'self';"
     " img-src 'self'; connect-src 'self'{cdn}; base-uri 'none'; form-action 'none'"
 )
-"""Nothing is loaded from anywhere else, nothing can be sent anywhere else."""
+"""Nothing is loaded from anywhere else, nothing can be sent anywhere else. It holds for a worker too if that comes from
+a blob of the page, and not from a file of its own."""
+MOST_HEIGHT = 2**14  # Pixels; the pictures to start from are one below the other, and browsers show no higher ones.
 AT = '<meta charset="utf-8">'
 
 
@@ -64,7 +67,7 @@ def export_web(
     if cdn and runtime is not None:
         raise UserError("Give --runtime or --cdn: the runtime's files are copied or they are not.")
     chosen = WEBGPU if webgpu else WASM
-    names = list(map(called, models))
+    names = distinct(map(called, models))
     with new_folder(output, overwrite, DESK) as folder:
         files = folder / f"onnxruntime-web-{VERSION}"
         if not cdn:
@@ -132,6 +135,11 @@ def _own(model: Model, pictures: Path, count: int) -> np.ndarray:
 
 def _write_starts(model: Model, arrays: np.ndarray, known: list[list[int]] | None, place: Path) -> list[dict[str, Any]]:
     """Write pictures (uint8, N x S x S x C) as one, below each other; return the values and confidences of each."""
+    if len(arrays) * model.size > MOST_HEIGHT:
+        most = MOST_HEIGHT // model.size
+        raise UserError(
+            f"Of pictures of {model.size} pixels there can be {most} to start from; name a --count up to that."
+        )
     save_picture(to_picture(arrays.reshape(-1, *arrays.shape[2:])), place / "starts.png")
     faces = model.encode_framed(arrays, None if known is None else np.array(known))
     sure = [[None] * len(model.schema)] * len(arrays) if known is not None else faces.confidences.tolist()

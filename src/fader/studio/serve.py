@@ -11,6 +11,7 @@ import base64
 import io
 import json
 import os
+import re
 import secrets
 import struct
 import sys
@@ -44,9 +45,11 @@ from fader.studio.description import describe
 from fader.studio.sessions import Sessions
 from fader.studio.starts import start, starts
 from fader.web.guard import Guard, Site
+from fader.web.serving import nobody, small_body
 from fader.web.serving import serve as serve_application
 
 R = TypeVar("R")
+PAGE = re.compile(r"[0-9]{1,9}")
 KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -114,7 +117,7 @@ def application(benches: Sequence[Bench], site: Site) -> ASGIApp:
         Route("/", desk.page, methods=["GET"]),
         Route("/{name}", desk.page, methods=["GET"]),
         Route("/api/desk", desk.desk, methods=["GET"]),
-        Route("/api/starts/{model:int}/{page:int}", desk.starts, methods=["GET"]),
+        Route("/api/starts/{model}/{page}", desk.starts, methods=["GET"]),
         Route("/api/photos", desk.read, methods=["POST"]),
         Route("/api/photos/{name}", desk.preview, methods=["GET"]),
         Route("/api/faces", desk.open, methods=["POST"]),
@@ -122,7 +125,7 @@ def application(benches: Sequence[Bench], site: Site) -> ASGIApp:
         Route("/api/close", desk.close, methods=["POST"]),
         WebSocketRoute("/api/frames", desk.frames),
     ]
-    plain = {UserError: _sentence, HTTPException: _sentence}
+    plain = {UserError: _sentence, HTTPException: _sentence, ClientDisconnect: nobody}
     return Guard(Starlette(routes=routes, exception_handlers=plain), site, uploads={"/api/photos": MOST_UPLOAD})
 
 
@@ -159,8 +162,10 @@ class _Desk:
         return JSONResponse({"models": self._models, "can": {"faces": self._finds_faces, "paste": True, "draw": True}})
 
     async def starts(self, request: Request) -> Response:
-        bench = self._bench(request.path_params["model"])
-        found = await self._by_hand(partial(starts, bench.model, request.path_params["page"]))
+        bench, page = self._bench(request.path_params["model"]), request.path_params["page"]
+        if not PAGE.fullmatch(page):
+            raise HTTPException(404, "There is no such page of portraits.")
+        found = await self._by_hand(partial(starts, bench.model, int(page)))
         return JSONResponse([{"index": i, "side": array.shape[0], "pixels": _base64(array)} for i, array in found])
 
     async def read(self, request: Request) -> Response:
@@ -272,7 +277,11 @@ class _Desk:
                 continue
             bench, opened = kept[:2]
             values = bench.checked(data.get("values"))
-            pixels = await bench.run(lambda: rgba(bench.decode(opened, values)))  # noqa: B023
+            try:
+                pixels = await bench.run(lambda: rgba(bench.decode(opened, values)))  # noqa: B023
+            except Exception as error:  # Whatever goes wrong in a model or on its device: who serves it learns why.
+                say(f"{bench.name}: a picture could not be computed ({error}).")
+                raise UserError("The model failed; where the studio was started it is said why.") from error
             took = 1000 * (time.perf_counter() - begun)
             await _send(socket.send_bytes, struct.pack("<If", number, took) + pixels)
 
@@ -353,7 +362,7 @@ def _base64(array: np.ndarray) -> str:
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    return _object(await request.body())
+    return _object(await small_body(request))
 
 
 def _object(text: str | bytes) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from fader.images import Box, to_picture
 from fader.locations import ModelLocation, called
 from fader.model import Model, load
 from fader.progress import progress
-from fader.study.folder import ANSWERS, CONSENT, PICTURES, STUDY, Example, Item, Study, Task, write_key
+from fader.study.folder import ANSWERS, CONSENT, MOST_ZOOM, PICTURES, STUDY, Example, Item, Study, Task, write_key
 from fader.study.protocol import (
     A_ROW,
     NATURAL,
@@ -103,8 +103,8 @@ def create(
 
     Raises UserError, with nothing written, on anything unusable.
     """
-    if a_row < 2 or raters < 1 or not 0 < zoom <= 16:
-        raise UserError("A study needs 2 pictures a row and 1 rater at least, and a zoom above 0 and up to 16.")
+    if a_row < 2 or raters < 1 or not 0 < zoom <= MOST_ZOOM:
+        raise UserError(f"A study needs 2 pictures a row, 1 rater at least, and a zoom above 0 and up to {MOST_ZOOM}.")
     refuse_study(output, overwrite)
     texts = CONSENT if consent is None else read_consent(consent)
     titles = _titles(locations, names)

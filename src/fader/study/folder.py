@@ -19,6 +19,7 @@ from fader.files import read_json, write_json
 
 STUDY, KEY, PICTURES, ANSWERS = "study.json", "key.json", "pictures", "answers.sqlite"
 FORMAT, KEY_FORMAT, VERSION = "fader-study", "fader-study-key", 1
+MOST_ZOOM = 16
 NAME = re.compile(r"[0-9a-f]{16}")
 
 CONSENT = (
@@ -112,7 +113,7 @@ def open_study(folder: Path) -> Study:
             consent=tuple(map(_text, data["consent"])),
             raters=_whole(data["raters"], 1),
             size=_whole(data["size"], 1),
-            zoom=float(data["zoom"]),
+            zoom=_zoom(data["zoom"]),
             tasks=tuple(map(_task, data["tasks"])),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -183,6 +184,12 @@ def _whole(data: Any, least: int = 0) -> int:
     if type(data) is not int or data < least:
         raise ValueError(f"{data!r}, which is no number from {least} on")
     return data
+
+
+def _zoom(data: Any) -> float:
+    if type(data) not in (int, float) or not 0 < data <= MOST_ZOOM:
+        raise ValueError(f"{data!r}, which is no zoom above 0 and up to {MOST_ZOOM}")
+    return float(data)
 
 
 def _filled(data: Sequence[Any]) -> Sequence[Any]:

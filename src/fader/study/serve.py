@@ -17,7 +17,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -27,6 +27,7 @@ from fader.progress import say
 from fader.study.answers import Answer, Answers, open_answers
 from fader.study.folder import NAME, Item, Study, Task, open_study
 from fader.web.guard import Guard, Site
+from fader.web.serving import nobody, small_body
 from fader.web.serving import serve as serve_application
 
 PAGE = {
@@ -69,7 +70,7 @@ def application(study: Study, answers: Answers, site: Site) -> ASGIApp:
         Route("/api/begin", pages.begin, methods=["POST"]),
         Route("/api/answer", pages.answer, methods=["POST"]),
     ]
-    return Guard(Starlette(routes=routes, exception_handlers={UserError: _not_stored}), site)
+    return Guard(Starlette(routes=routes, exception_handlers={UserError: _not_stored, ClientDisconnect: nobody}), site)
 
 
 async def _not_stored(request: Request, error: Exception) -> Response:
@@ -204,7 +205,7 @@ def _known(request: Request) -> str:
 
 async def _body(request: Request) -> dict[str, Any]:
     try:
-        body = json.loads(await request.body())
+        body = json.loads(await small_body(request))
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):

@@ -72,10 +72,11 @@ def origins_of(address: str, port: int, public_url: str | None = None) -> tuple[
         ip = ip_address("127.0.0.1" if address == "localhost" else address)
     except ValueError:
         raise UserError(f"{address!r} is no address to listen at; give one such as 127.0.0.1 or 0.0.0.0.") from None
+    ending = "" if port == 80 else f":{port}"  # As browsers write it.
     if ip.is_loopback:
-        found += [f"http://{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
+        found += [f"http://{name}{ending}" for name in ("127.0.0.1", "localhost", "[::1]")]
     elif not ip.is_unspecified:
-        found.append(f"http://{f'[{ip}]' if ip.version == 6 else ip}:{port}")
+        found.append(f"http://{f'[{ip}]' if ip.version == 6 else ip}{ending}")
     elif public_url is None:
         raise UserError(
             f"A server at {address} answers under any name; say with --public-url which one its visitors will use."
@@ -132,7 +133,8 @@ class Guard:
             return 404, "There is nothing here; is the link whole?"
         if scope["type"] == "http" and not reads:
             length = headers.get("content-length", "")
-            if not length.isascii() or not length.isdigit():
+            # With both, servers go by the chunks, of which there may be any number.
+            if not length.isascii() or not length.isdigit() or "transfer-encoding" in headers:
                 return 411, "The request does not say how long it is."
             most = self.uploads.get(scope["path"].removeprefix(f"/{token}"), self.most_bytes)
             if len(length) > 18 or int(length) > most:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 
 import uvicorn
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from fader.errors import UserError
@@ -16,6 +20,22 @@ CONNECTIONS = 1000  # At a time; more are turned away.
 PATIENCE = 5  # Seconds that requests may go on for once the server is told to stop.
 MOST_MESSAGE = 2**16  # Bytes of a message that a WebSocket takes.
 UNREAD = 30_000  # Milliseconds that what was sent may lie unread before the connection is dropped.
+
+BODY_TIME = 10  # Seconds in which a small body has to arrive.
+
+
+async def small_body(request: Request) -> bytes:
+    """The body of a request that is no upload. Raises HTTPException if it is long on its way, and ClientDisconnect."""
+    try:
+        async with asyncio.timeout(BODY_TIME):
+            return await request.body()
+    except TimeoutError:
+        raise HTTPException(408, "The request took too long to arrive.") from None
+
+
+async def nobody(request: Request, error: Exception) -> Response:
+    """What is answered to a client that has gone (ClientDisconnect)."""
+    return Response(status_code=400)
 
 
 def serve(

@@ -5,6 +5,7 @@ import { EngineError } from "./engine.js";
 
 /** @import { Engine, Face, Model, Photo } from "./engine.js" */
 
+const PROGRAM = new URL("onnx-worker.js", import.meta.url).href;
 const AWAY = "A file of this page could not be loaded. Is the server that it comes from still there?";
 
 /** @type {WeakMap<Photo, ImageBitmap>} In full resolution. */
@@ -18,7 +19,11 @@ export async function connect() {
   const worker = new ModelWorker(desk.runtime);
   const starts = new Map(); // By model; promises of pages.
   const startsOf = (model) => {
-    if (!starts.has(model)) starts.set(model, readStarts(model));
+    if (!starts.has(model)) {
+      const reading = readStarts(model);
+      starts.set(model, reading);
+      reading.catch(() => starts.delete(model)); // To be tried again.
+    }
     return starts.get(model);
   };
   return {
@@ -49,7 +54,7 @@ export async function connect() {
     },
     paste: () => Promise.reject(new EngineError("This page does not put faces back into photos.")),
     close: (thing) => {
-      if (names.has(thing)) worker.ask("close", { name: names.get(thing) });
+      if (names.has(thing)) worker.ask("close", { name: names.get(thing) }).catch(() => {});
       bitmaps.get(thing)?.close();
       bitmaps.delete(thing);
     },
@@ -98,11 +103,16 @@ async function get(path) {
 
 /** Questions to onnx-worker.js, and its answers. */
 class ModelWorker {
-  #worker = new Worker(new URL("onnx-worker.js", import.meta.url), { type: "module" });
+  // From a blob, so that the page's policy holds for it.
+  #worker = new Worker(URL.createObjectURL(new Blob([`import ${JSON.stringify(PROGRAM)}`], { type: "text/javascript" })), { type: "module" });
   #waiting = new Map();
   #number = 0;
+  #runtime;
+  /** @type {Promise<void>|null} Of the runtime's being loaded. */
+  #begun = null;
 
   constructor(runtime) {
+    this.#runtime = runtime;
     this.#worker.addEventListener("message", ({ data: { number, answer, refusal } }) => {
       const { done, failed } = this.#waiting.get(number);
       this.#waiting.delete(number);
@@ -114,10 +124,23 @@ class ModelWorker {
       for (const { failed } of this.#waiting.values()) failed(new EngineError(event.message || AWAY));
       this.#waiting.clear();
     });
-    this.ask("begin", { runtime });
+    this.#begin().catch(() => {}); // Told when something is asked.
   }
 
-  ask(task, content) {
+  async ask(task, content) {
+    await this.#begin();
+    return this.#send(task, content);
+  }
+
+  #begin() {
+    this.#begun ??= this.#send("begin", { runtime: this.#runtime }).catch(() => {
+      this.#begun = null;
+      throw new EngineError("What computes the pictures could not be loaded. Reload the page to try again.");
+    });
+    return this.#begun;
+  }
+
+  #send(task, content) {
     const number = ++this.#number;
     return new Promise((done, failed) => {
       this.#waiting.set(number, { done, failed });

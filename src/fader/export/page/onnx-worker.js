@@ -85,7 +85,7 @@ async function load(model) {
 }
 
 async function session(model, name, provider) {
-  const response = await fetch(`${model.folder}/${name}.onnx`);
+  const response = await fetch(new URL(`${model.folder}/${name}.onnx`, import.meta.url));
   if (!response.ok) throw new Error("The model could not be loaded.");
   return ort.InferenceSession.create(new Uint8Array(await response.arrayBuffer()), { executionProviders: [provider] });
 }
