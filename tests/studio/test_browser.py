@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Route, ViewportSize, expect, sync_playwright
 
 from fader.attributes import Attribute, Schema
 from fader.model import save_model
@@ -244,6 +244,21 @@ def test_undo_redo_and_reset(page: Page) -> None:
     assert [value(page, name) for name in ("Smiling", "Hat")] == [2, 2]
 
 
+def test_undo_of_a_number_that_is_still_being_typed(page: Page) -> None:
+    number = page.get_by_role("spinbutton", name="Smiling, value")
+    own = value(page, "Smiling")
+    number.fill("0.5")
+    number.press("Enter")
+    number.fill("1.5")
+    for key, expected in [("z", 0.5), ("z", own), ("Shift+Z", 0.5), ("Shift+Z", 1.5), ("z", 0.5)]:
+        page.keyboard.press(f"Control+{key}")
+        assert value(page, "Smiling") == expected
+    expect(page.get_by_role("button", name="Redo")).to_be_enabled()
+    number.fill("2")
+    page.keyboard.press("Control+Shift+Z")  # There is nothing to redo after a new move.
+    assert value(page, "Smiling") == 2
+
+
 def test_press_to_compare(page: Page) -> None:
     compare, original = page.get_by_role("button", name="Hold to compare"), page.locator("#compared")
     expect(original).to_be_hidden()
@@ -286,6 +301,107 @@ def test_a_link_to_an_own_picture_says_so(visit: Open) -> None:
     expect(page.locator("#message")).to_have_text("")
 
 
+def choose(page: Page, side: int = 96) -> None:
+    """Open a picture of one's own."""
+    page.locator("#file").set_input_files({"name": "me.png", "mimeType": "image/png", "buffer": picture_bytes(side)})
+
+
+def follow(page: Page, fragment: str) -> None:
+    page.evaluate("(fragment) => { location.hash = fragment }", fragment)
+
+
+@pytest.mark.parametrize(
+    ("fragment", "message"),
+    [
+        ("#model=nobody&start=2", "model nobody, which is not open"),
+        ("#model=hostile+<b>model&start=2", "has none here"),
+        ("#model=portraits&start=999999999999", "no portrait of this number"),
+    ],
+)
+def test_a_link_that_cannot_be_followed_says_so(visit: Open, problems: list[str], fragment: str, message: str) -> None:
+    page = ready(visit(fragment))
+    expect(page.locator("#message.wrong")).to_contain_text(message)
+    expect(page.get_by_role("button", name="Portrait 1", exact=True)).to_have_attribute("aria-pressed", "true")
+    problems[:] = [text for text in problems if "status of 400" not in text]  # Which Chromium says by itself.
+
+
+def test_a_link_that_was_left_for_another_leaves_nothing_behind(page: Page) -> None:
+    follow(page, "#model=portraits&photo=96x96&at=0,0,1e9,0&set.Smiling=1.5")
+    expect(page.locator("#message")).to_contain_text("choose it again")
+    follow(page, "#model=portraits&start=3")
+    expect(page.get_by_role("button", name="Portrait 4", exact=True)).to_have_attribute("aria-pressed", "true")
+    choose(page)
+    until(page, "location.hash.includes('at=48%2C48%2C96%2C0')")
+    assert value(page, "Smiling") in (0, 1)
+    # Of the same picture a link moves frame and faders, one step back from what was there.
+    follow(page, "#model=portraits&photo=96x96&at=0,0,1e9,0&set.Smiling=1.5")
+    until(page, "location.hash.includes('at=0%2C0%2C192%2C0')")
+    assert value(page, "Smiling") == 1.5
+    page.get_by_role("button", name="Undo").click()
+    assert value(page, "Smiling") in (0, 1)
+
+
+def test_the_picture_chosen_last_wins(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/api/photos", lambda route: route.continue_() if held else held.append(route))
+    choose(page, 200)
+    expect(page.locator("#message")).to_contain_text("Reading")
+    choose(page, 96)
+    until(page, "location.hash.includes('photo=96x96')")
+    with page.expect_request("**/api/close") as request:
+        held[0].continue_()
+    assert '"photo"' in (request.value.post_data or "")
+    assert "photo=96x96" in page.evaluate("location.hash")
+    expect(page.locator("#message")).to_have_text("")
+
+
+def test_a_start_that_was_given_up_leaves_the_picture_alone(page: Page) -> None:
+    choose(page)
+    until(page, "location.hash.includes('photo=96x96')")
+    held: list[Route] = []
+    page.route("**/api/faces", lambda route: route.continue_() if held else held.append(route))
+    page.get_by_role("button", name="Portrait 3", exact=True).click()
+    page.locator("#model").select_option(label="hostile <b>model")
+    until(page, "location.hash.includes('hostile')")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data or "") if "/api/" in request.url else None)
+    with page.expect_request("**/api/close"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    assert [re.findall('"(face|photo|model)"', data) for data in asked] == [["face"]]
+    assert "hostile" in page.evaluate("location.hash")
+    with page.expect_request(lambda request: "close" in request.url and '"photo"' in (request.post_data or "")):
+        page.locator("#model").select_option(label="portraits")
+        until(page, "location.hash.includes('portraits')")
+        page.get_by_role("button", name="Portrait 3", exact=True).click()
+
+
+def test_nothing_is_asked_of_a_face_that_was_taken_away(page: Page) -> None:
+    choose(page)
+    until(page, "location.hash.includes('photo=96x96')")
+    page.locator("#across summary").click()
+    until(page, f"document.getElementById('grid').width === {7 * SIZE}")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.extend(re.findall("api/.*", request.url)))
+    page.evaluate(
+        """() => { const slider = document.querySelector("input.fader");
+        for (const kind of ["keydown", "keyup"]) slider.dispatchEvent(new KeyboardEvent(kind, { key: "Home" }));
+        location.hash = "#model=hostile <b>model&photo=7x7" }"""
+    )
+    expect(page.locator("#message")).to_contain_text("choose it again")
+    page.wait_for_timeout(500)
+    assert asked == ["api/close", "api/close"]
+
+
+def test_why_the_server_closes_the_socket_is_said(visit: Open) -> None:
+    page = visit()
+    page.route_web_socket(
+        "**/api/frames", lambda socket: socket.on_message(lambda _: socket.close(code=1013, reason="Too many."))
+    )
+    page.reload()
+    expect(page.locator("#message.wrong")).to_have_text("Too many.")
+
+
 def test_what_can_be_saved(page: Page) -> None:
     fader(page, "Hat").press("End")
 
@@ -309,6 +425,25 @@ def test_what_can_be_saved(page: Page) -> None:
     page.get_by_role("button", name="Reset all").click()
     page.locator("#file").set_input_files({"name": "s.json", "mimeType": "application/json", "buffer": setting})
     expect(fader(page, "Hat")).to_have_attribute("aria-valuetext", "2")
+
+
+def test_a_strip_is_saved_when_it_is_whole(page: Page) -> None:
+    with page.expect_download() as download:
+        page.evaluate(
+            """() => { const slider = document.querySelectorAll("input.fader")[1];
+            slider.focus();
+            for (const kind of ["keydown", "keyup"]) slider.dispatchEvent(new KeyboardEvent(kind, { key: "End" }));
+            document.getElementById("save").click();
+            const buttons = [...document.querySelectorAll("dialog button")];
+            buttons.find((one) => one.textContent.includes("strip")).click() }"""
+        )
+    with Image.open(download.value.path()) as strip:
+        assert strip.size == (7 * SIZE, SIZE + 18)
+        drawn = np.asarray(strip.convert("RGB"))[:SIZE]
+    frames = page.locator("#strip canvas").evaluate_all(
+        """(all) => all.map((one) => [...one.getContext("2d").getImageData(0, 0, one.width, one.height).data])"""
+    )
+    np.testing.assert_array_equal(drawn, np.hstack([np.reshape(one, (SIZE, SIZE, 4))[..., :3] for one in frames]))
 
 
 def test_what_is_no_picture_is_refused_and_the_page_goes_on(visit: Open, problems: list[str]) -> None:
@@ -387,12 +522,65 @@ def test_the_frame_is_placed_by_hand_and_the_face_put_back(page: Page) -> None:
             assert pasted.size == (200, 200)
 
 
+def test_the_frame_stays_between_models_and_the_steps_when_it_is_moved(visit: Open) -> None:
+    def with_the_same_points(route: Route) -> None:
+        desk = route.fetch().json()
+        desk["models"][1]["points"] = desk["models"][0]["points"]
+        route.fulfill(json=desk)
+
+    page = visit()
+    page.route("**/api/desk", with_the_same_points)
+    page.reload()
+    choose(ready(page))
+    until(page, "location.hash.includes('photo=96x96')")
+    fader(page, "Hat").press("End")
+    page.get_by_role("button", name="Place the frame …").click()
+    dialog = page.get_by_role("dialog")
+    drop(page, "drop", "dataTransfer", picture_bytes(120))  # Not now.
+    dialog.get_by_role("slider", name="Size").press("Home")
+    dialog.get_by_role("button", name="Use this").click()
+    until(page, "location.hash.includes('at=48%2C48%2C8%2C0')")
+    assert value(page, "Hat") == 2
+    page.get_by_role("button", name="Undo").click()
+    assert value(page, "Hat") in (0, 1)
+    page.get_by_role("button", name="Redo").click()
+    assert value(page, "Hat") == 2
+    expect(page.locator("#message")).to_have_text("")
+    page.locator("#model").select_option(label="hostile <b>model")
+    until(page, "location.hash.includes('hostile')")
+    assert "photo=96x96&at=48%2C48%2C8%2C0" in page.evaluate("location.hash")
+
+
+def test_a_frame_is_carried_by_the_points_of_both_models(page: Page) -> None:
+    # The second model's frame shows the same face half as large and upside down.
+    points = [[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]]
+    turned = [[0.5 - (x - 0.5) / 2, 0.5 - (y - 0.5) / 2] for x, y in points]
+    carried = page.evaluate(
+        """async ([points, turned]) => { const { carried } = await import("./placing.js");
+        const [from, to] = [{ points, crop: null }, { points: turned, crop: null }];
+        return carried({ x: 40, y: 60, side: 30, angle: 20 }, from, to, { width: 100, height: 100, faces: null }) }""",
+        [points, turned],
+    )
+    assert carried == pytest.approx({"x": 40, "y": 60, "side": 60, "angle": -160})
+
+
 def test_a_snapshot_from_the_camera(page: Page) -> None:
     page.get_by_role("button", name="Camera …").click()
     until(page, "document.querySelector('video')?.videoWidth > 0")
     page.get_by_role("button", name="Take the picture").click()
     expect(page.get_by_role("button", name="Place the frame …")).to_be_visible()
     assert page.locator("video").count() == 0
+    page.evaluate(
+        """() => { window.asked = 0;
+        const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = (what) => { window.asked++; return ask(what) };
+        for (let i = 0; i < 2; i++) document.getElementById("camera").click() }"""
+    )
+    until(page, "document.querySelector('video')?.videoWidth > 0")
+    assert page.evaluate("window.asked") == 1
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Camera …").click()
+    until(page, "document.querySelector('video')?.videoWidth > 0")
 
 
 def test_names_are_shown_as_text_and_switches_switch(page: Page) -> None:

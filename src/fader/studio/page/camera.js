@@ -5,9 +5,21 @@ import { byId, element, png } from "./dom.js";
 /** Whether the browser lets pages ask for a camera. */
 export const hasCamera = Boolean(navigator.mediaDevices?.getUserMedia);
 
-/** Show the camera and take a picture. @returns {Promise<Blob|null>}  Null if the visitor gave up. */
+let asked = false; // The dialog is one, and the browser may ask the visitor for long.
+
+/** Show the camera and take a picture. @returns {Promise<Blob|null>}  Null if the visitor gave up, or is asked already. */
 export async function snapshot() {
-  const stream = await ask();
+  if (asked) return null;
+  asked = true;
+  try {
+    return await pictureOf(await ask());
+  } finally {
+    asked = false;
+  }
+}
+
+/** @param {MediaStream} stream  It is stopped at the end. @returns {Promise<Blob|null>} */
+function pictureOf(stream) {
   const dialog = byId("camera-dialog");
   const video = element("video", { autoplay: true, muted: true, playsInline: true, srcObject: stream, aria: { label: "The camera's picture" } });
   const take = element("button", { type: "button", className: "main", text: "Take the picture" });

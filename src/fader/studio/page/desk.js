@@ -28,33 +28,65 @@ export class Desk extends EventTarget {
    * @param {Model} model
    * @param {Source} source
    * @param {Record<string, number>} changes  Values to set, by attribute.
+   * @returns {Promise<boolean>}  Whether it is on the desk; not if another was asked for in the meantime.
    */
   async open(model, source, changes = {}) {
     const turn = ++this.#opening;
-    const face = await this.engine.open(model, source);
-    if (turn !== this.#opening) return this.engine.close(face); // Another was asked for in the meantime.
-    if (this.face) this.engine.close(this.face);
+    const face = await this.engine.open(model, source).catch((error) => {
+      if (turn !== this.#opening) return null;
+      this.#release(source);
+      throw error;
+    });
+    if (turn !== this.#opening) {
+      if (face) this.engine.close(face);
+      this.#release(source);
+      return false;
+    }
+    const before = this.face;
     if (model !== this.model) this.chosen = 0;
     Object.assign(this, { model, face, values: [...face.values] });
     model.attributes.forEach((attribute, k) => {
       if (Number.isFinite(changes[attribute.name])) this.values[k] = this.#within(k, changes[attribute.name]);
     });
-    this.#past = this.changed ? [[...face.values]] : [];
-    this.#future = [];
-    this.#settled = [...this.values];
+    if (before?.model === model && "photo" in source && before.source.photo === source.photo) {
+      // The frame alone was moved: the steps remain, with the picture's own values as they are now.
+      const renewed = (values) => values.map((value, k) => (value === before.values[k] ? face.values[k] : value));
+      this.#past = this.#past.map(renewed);
+      this.#future = this.#future.map(renewed);
+      this.#settled = renewed(this.#settled);
+    } else {
+      this.#past = [];
+      this.#future = [];
+      this.#settled = [...face.values];
+    }
+    this.#step();
+    if (before) this.#close(before);
     this.dispatchEvent(new Event("face"));
     this.#moved();
     this.dispatchEvent(new Event("settled"));
+    return true;
   }
 
   /** Take the face away, for a model that has none yet. @param {Model} model */
   clear(model) {
     this.#opening++;
-    if (this.face) this.engine.close(this.face);
+    const before = this.face;
     Object.assign(this, { model, face: null, values: [], chosen: 0 });
     this.#past = [];
     this.#future = [];
+    if (before) this.#close(before);
     this.dispatchEvent(new Event("face"));
+  }
+
+  /** @param {Face} face  That is not on the desk any more. */
+  #close(face) {
+    this.engine.close(face);
+    this.#release(face.source);
+  }
+
+  /** Let go of a photo that is not on the desk. @param {Source} source */
+  #release(source) {
+    if ("photo" in source && source.photo !== this.face?.source.photo) this.engine.close(source.photo);
   }
 
   get changed() {
@@ -92,11 +124,16 @@ export class Desk extends EventTarget {
 
   /** The end of a move: a step to undo. */
   settle() {
-    if (!this.face || this.values.every((value, k) => value === this.#settled[k])) return;
+    if (this.face && this.#step()) this.dispatchEvent(new Event("settled"));
+  }
+
+  /** @returns {boolean}  Whether there was anything to settle. */
+  #step() {
+    if (this.values.every((value, k) => value === this.#settled[k])) return false;
     this.#past = [...this.#past, this.#settled].slice(-MOST_STEPS);
     this.#future = [];
     this.#settled = [...this.values];
-    this.dispatchEvent(new Event("settled"));
+    return true;
   }
 
   /** Set several faders at once, as one step. @param {[number, number][]} entries  Position and value. */
@@ -114,15 +151,16 @@ export class Desk extends EventTarget {
   }
 
   undo() {
+    this.settle();
     this.#travel(this.#past, this.#future);
   }
 
   redo() {
+    this.settle();
     this.#travel(this.#future, this.#past);
   }
 
   #travel(from, to) {
-    this.settle();
     const values = from.pop();
     if (!values) return;
     to.push(this.#settled);

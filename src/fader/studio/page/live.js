@@ -9,6 +9,7 @@ export class Live {
   #busy = false;
   #move = null;
   #queue = [];
+  #waiting = []; // For all of it.
   #rests = 0; // When the hand will have rested, in milliseconds.
 
   /** @param {Engine} engine @param {(error: Error) => void} failed */
@@ -27,6 +28,19 @@ export class Live {
     this.#move = { face, values: [...values], show };
     this.#rests = performance.now() + REST;
     this.#pump();
+  }
+
+  /** Give up the move that waits: its face is gone. */
+  forget() {
+    this.#move = null;
+  }
+
+  /** When everything that was asked for is shown. @returns {Promise<void>}  Rejected if that fails. */
+  done() {
+    return new Promise((done, failed) => {
+      this.#waiting.push({ done, failed });
+      this.#pump();
+    });
   }
 
   /**
@@ -64,8 +78,10 @@ export class Live {
           if (!signal.aborted) frames.forEach((pixels, k) => show(pixels, first + k));
         }
       }
+      for (const { done } of this.#waiting.splice(0)) done();
     } catch (error) {
       this.#queue = [];
+      for (const { failed } of this.#waiting.splice(0)) failed(error);
       this.failed(error);
     } finally {
       this.#busy = false;

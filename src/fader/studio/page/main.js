@@ -2,11 +2,12 @@
 
 import { Desk } from "./desk.js";
 import { attempt, byId, element, tell } from "./dom.js";
+import { EngineError } from "./engine.js";
 import { connect } from "./engine-choice.js";
 import { showBank } from "./faders.js";
 import { Live } from "./live.js";
 import { askPlacement } from "./place-dialog.js";
-import { placed, within } from "./placing.js";
+import { carried, placed, within } from "./placing.js";
 import { offerSaving } from "./saving.js";
 import { fromFragment, fromJson, settingOf, toFragment } from "./setting.js";
 import { offerSources, offerStarts } from "./sources.js";
@@ -21,6 +22,7 @@ const AGAIN = "This setting is of a picture of your own, which a link does not h
 let desk;
 /** @type {Setting|null} Of a picture that is still to be chosen. */
 let waiting = null;
+let asked = 0; // How often the visitor asked for a picture; the last one wins.
 let ownFragment = "";
 
 async function begin() {
@@ -32,9 +34,9 @@ async function begin() {
   showStage(desk, live);
   showStrip(desk, live);
   showGrid(desk, live);
-  offerSaving(desk);
+  offerSaving(desk, live);
   offerSources(take);
-  offerStarts(desk, openStart);
+  offerStarts(desk, (index) => { asked++; return openStart(index); });
   offerModels();
   offerHistory();
   offerLink();
@@ -44,21 +46,24 @@ async function begin() {
     byId("place").hidden = !(desk.face && "photo" in desk.face.source);
   });
   desk.addEventListener("values", () => { if (byId("message").classList.contains("wrong")) tell(""); });
-  await attempt(() => apply(fromFragment(location.hash)));
+  let failure = null;
+  await apply(fromFragment(location.hash)).catch((error) => { failure = error; });
   if (!desk.face && !waiting) await attempt(openFirst);
+  if (failure) tell(failure.message, true);
 }
 
 /** A picture of the visitor's, or a setting that was saved. @param {Blob} file */
 async function take(file, name) {
+  const turn = ++asked;
   if (file.type === "application/json" || name.toLowerCase().endsWith(".json")) {
     const setting = file.size <= MOST_SETTING ? fromJson(await file.text()) : null;
-    if (!setting) throw Object.assign(new Error(`${name} is no setting of the studio.`), { name: "EngineError" });
+    if (!setting) throw new EngineError(`${name} is no setting of the studio.`);
     return apply(setting);
   }
   tell("Reading the picture …");
   const photo = await desk.engine.read(file, name);
+  if (turn !== asked) return desk.engine.close(photo);
   tell("");
-  const before = desk.face?.source;
   let placement = placed(desk.model, photo);
   const same = waiting?.photo && waiting.photo.width === photo.width && waiting.photo.height === photo.height;
   const changes = waiting?.changes ?? {};
@@ -68,47 +73,49 @@ async function take(file, name) {
     placement = await askPlacement(desk.model, photo, placement, note);
     if (!placement) return desk.engine.close(photo);
   }
-  await desk.open(desk.model, { photo, placement }, changes);
-  waiting = null;
-  if (before && "photo" in before) desk.engine.close(before.photo);
+  if (await desk.open(desk.model, { photo, placement }, changes)) waiting = null;
 }
 
 async function placeByHand() {
   const { photo, placement } = desk.face.source;
   const chosen = await askPlacement(desk.model, photo, placement, "");
-  if (chosen) await desk.open(desk.model, { photo, placement: chosen }, desk.changes);
+  if (chosen && desk.face?.source.photo === photo) await desk.open(desk.model, { photo, placement: chosen }, desk.changes);
 }
 
 async function openStart(index) {
-  const before = desk.face?.source;
   tell("");
   waiting = null;
   await desk.open(desk.model, { start: index });
-  if (before && "photo" in before) desk.engine.close(before.photo);
 }
 
+/** Unless the visitor asks for another one first. */
 async function openFirst() {
   if (!desk.model.starts) return tell("Open a picture to begin.");
-  const [first] = await desk.engine.starts(desk.model, 0);
-  await openStart(first.index);
+  const [turn, model] = [asked, desk.model];
+  const [first] = await desk.engine.starts(model, 0);
+  if (turn === asked && model === desk.model) await openStart(first.index);
 }
 
 /** Put a setting on the desk, or say what it takes. @param {Setting|null} setting */
 async function apply(setting) {
   if (!setting) return;
   const model = desk.engine.models.find(({ name }) => name === setting.model);
-  if (!model) throw Object.assign(new Error(`This setting is of the model ${setting.model}, which is not open here.`), { name: "EngineError" });
-  if (setting.start !== null && model.starts) {
-    await desk.open(model, { start: setting.start }, setting.changes);
-    tell("");
+  if (!model) throw new EngineError(`This setting is of the model ${setting.model}, which is not open here.`);
+  if (setting.start !== null && !model.starts) throw new EngineError(`This setting is of a picture to start from, and the model ${setting.model} has none here.`);
+  asked++;
+  const photo = desk.face?.source.photo;
+  let source;
+  if (setting.start !== null) source = { start: setting.start };
+  else if (photo && photo.width === setting.photo?.width && photo.height === setting.photo.height) {
+    source = { photo, placement: within(setting.placement ?? desk.face.source.placement, photo) };
   } else {
-    const open = desk.face?.source;
-    const same = open && "photo" in open && setting.photo && open.photo.width === setting.photo.width && open.photo.height === setting.photo.height;
-    if (same) return desk.open(model, { photo: open.photo, placement: setting.placement ?? open.placement }, setting.changes);
     desk.clear(model);
     waiting = setting;
-    tell(AGAIN);
+    return tell(AGAIN);
   }
+  waiting = null;
+  tell("");
+  await desk.open(model, source, setting.changes);
 }
 
 function offerModels() {
@@ -119,7 +126,7 @@ function offerModels() {
   const change = async () => {
     const model = models.find(({ id }) => id === select.value);
     const source = desk.face?.source;
-    if (source && "photo" in source) await desk.open(model, { photo: source.photo, placement: placed(model, source.photo) }, desk.changes);
+    if (source && "photo" in source) await desk.open(model, { photo: source.photo, placement: carried(source.placement, desk.model, model, source.photo) }, desk.changes);
     else if (source && model.starts) await desk.open(model, source, desk.changes);
     else {
       desk.clear(model);

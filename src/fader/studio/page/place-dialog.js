@@ -68,12 +68,13 @@ export function askPlacement(model, photo, placement, note) {
       element("div", { className: "tools end", children: [...(model.points ? [clicking] : []), cancel, use] }),
     ],
   }));
+  if (dialog.open) dialog.onclose(); // Who asked before is answered: the visitor gave up.
   return new Promise((done) => {
     let result = null;
     dialog.firstChild.addEventListener("submit", () => { result = at; });
     cancel.addEventListener("click", () => dialog.close());
     dialog.onclose = () => done(result);
-    dialog.showModal();
+    if (!dialog.open) dialog.showModal();
     draw();
     use.focus();
   });

@@ -45,6 +45,26 @@ export function placed(/** @type {Model} */ model, /** @type {Photo} */ photo, f
   return { x: Math.floor((width - side) / 2) + side / 2, y: Math.floor((height - side) / 2) + side / 2, side, angle: 0 };
 }
 
+/**
+ * Where a frame lies for another model to see the same: there if both lie in the same place by themselves, else by the
+ * points of both; where there are none, by itself.
+ * @param {Placement} placement  Of the first model. @param {Model} from @param {Model} to @param {Photo} photo
+ * @returns {Placement}
+ */
+export function carried(placement, from, to, photo) {
+  const same = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+  const own = placed(to, photo);
+  if (same(from.points, to.points) && same(placed(from, photo), own)) return placement;
+  const at = from.points && to.points && place(inPhoto(from.points, placement), to.points);
+  return at ? within(at, photo) : own;
+}
+
+/** Where points of a frame, as shares of its side, lie in the photo's pixels. */
+function inPhoto(points, { x, y, side, angle }) {
+  const [cos, sin] = [Math.cos, Math.sin].map((of) => side * of((angle * Math.PI) / 180));
+  return points.map(([u, v]) => [x + cos * (u - 0.5) - sin * (v - 0.5), y + sin * (u - 0.5) + cos * (v - 0.5)]);
+}
+
 /** A placement that can be used: its centre in the picture, neither tiny nor huge. @returns {Placement} */
 export function within(placement, { width, height }) {
   const clamp = (value, least, most) => Math.min(most, Math.max(least, value));

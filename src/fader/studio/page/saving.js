@@ -5,11 +5,18 @@ import { toJson } from "./setting.js";
 import { gridStops, stopName, stops } from "./strip.js";
 
 /** @import { Desk } from "./desk.js" */
+/** @import { Live } from "./live.js" */
 
 const LEGEND = 18; // Pixels below a picture of the strip.
 
-/** @param {Desk} desk */
-export function offerSaving(desk) {
+/** @param {Desk} desk @param {Live} live */
+export function offerSaving(desk, live) {
+  const whole = async (draw, name) => {
+    tell("Waiting for the pictures …");
+    await live.done();
+    tell("");
+    if (desk.face) save(await png(draw(desk)), name);
+  };
   byId("save").addEventListener("click", () => {
     const dialog = byId("save-dialog");
     const entry = (text, work) => {
@@ -21,8 +28,8 @@ export function offerSaving(desk) {
     close.addEventListener("click", () => dialog.close());
     const entries = [
       entry("The picture (PNG)", async () => save(await png(byId("edit")), "fader.png")),
-      entry("The strip (PNG)", async () => save(await png(drawnStrip(desk)), "fader-strip.png")),
-      ...(byId("across").open ? [entry("The grid (PNG)", async () => save(await png(drawnGrid(desk)), "fader-grid.png"))] : []),
+      entry("The strip (PNG)", () => whole(drawnStrip, "fader-strip.png")),
+      ...(byId("across").open ? [entry("The grid (PNG)", () => whole(drawnGrid, "fader-grid.png"))] : []),
       entry("The setting (JSON)", async () => save(new Blob([toJson(desk)], { type: "application/json" }), "fader-setting.json")),
     ];
     dialog.replaceChildren(

@@ -5,6 +5,7 @@ import { EngineError } from "./engine.js";
 /** @import { Engine, Face, Model, Photo, Source } from "./engine.js" */
 
 const AWAY = "The studio's server does not answer. Is it still running?";
+const SAID = [1008, 1013]; // The server's own closing codes, which come with a sentence.
 const RETRY = [100, 400, 1500]; // Milliseconds.
 const GONE = 410;
 
@@ -78,7 +79,6 @@ async function anew(face, work) {
     return await work();
   } catch (error) {
     if (error.status !== GONE) throw error;
-    if ("photo" in face.source) names.set(face.source.photo, (await upload(files.get(face.source.photo))).id);
     names.set(face, (await opened(face.model, face.source)).id);
     return work();
   }
@@ -135,9 +135,7 @@ class FrameSocket {
 
   #ask(socket, number, text, count) {
     return new Promise((done, failed) => {
-      socket.onclose = (event) => {
-        failed(event.code === 1008 ? new EngineError(event.reason) : new Error("closed"));
-      };
+      socket.onclose = ({ code, reason }) => failed(SAID.includes(code) ? new EngineError(reason) : new Error("closed"));
       socket.onmessage = ({ data }) => {
         if (typeof data === "string") {
           if (JSON.parse(data).n === number) failed(Object.assign(new EngineError("gone"), { status: GONE }));

@@ -21,9 +21,10 @@ export function offerSources(take) {
     if (taken) await take(taken, "camera");
   }));
 
+  const asked = () => document.querySelector("dialog[open]") !== null; // The visitor, about something else.
   document.addEventListener("paste", (event) => {
     const [pasted] = event.clipboardData.files;
-    if (!pasted) return;
+    if (!pasted || asked()) return;
     event.preventDefault();
     attempt(() => take(pasted, pasted.name));
   });
@@ -38,7 +39,7 @@ export function offerSources(take) {
     if (!brings(event)) return;
     event.preventDefault();
     const [dropped] = event.dataTransfer.files;
-    if (dropped) attempt(() => take(dropped, dropped.name));
+    if (dropped && !asked()) attempt(() => take(dropped, dropped.name));
   });
 }
 
@@ -47,7 +48,11 @@ export function offerStarts(desk, open) {
   const list = byId("starts-list");
   let shownFor = null;
   const show = (model, page) => attempt(async () => {
-    const starts = await desk.engine.starts(model, page);
+    shownFor = model;
+    const starts = await desk.engine.starts(model, page).catch((error) => {
+      shownFor = null; // To be tried again.
+      throw error;
+    });
     if (model !== desk.model) return;
     list.replaceChildren(...starts.map(({ index, side, pixels }, i) => {
       const canvas = element("canvas");
@@ -72,8 +77,10 @@ export function offerStarts(desk, open) {
     const drawn = desk.model.starts === "drawn";
     byId("starts-title").textContent = drawn ? "Drawn portraits to start from" : "Pictures to start from";
     byId("starts-drawn").hidden = !drawn;
-    if (desk.face && desk.model.starts && shownFor !== desk.model) show(desk.model, 0);
-    if (desk.face) shownFor = desk.model;
+    if (desk.model.starts && shownFor !== desk.model) {
+      list.replaceChildren();
+      show(desk.model, 0);
+    }
     mark();
   });
 }

@@ -18,6 +18,7 @@ export function showStage(desk, live) {
     document.body.classList.toggle("ready", desk.face !== null);
     for (const id of ["compare", "link", "save"]) byId(id).disabled = desk.face === null;
     if (!desk.face) {
+      live.forget();
       for (const id of ["undo", "redo", "reset"]) byId(id).disabled = true;
       for (const id of ["original", "compared", "edit"]) byId(id).width = side(); // Which clears it.
       byId("notice").hidden = true;

@@ -59,7 +59,10 @@ export function showStrip(desk, live) {
   };
   desk.addEventListener("settled", () => (buttons.length === 0 || builtFor !== about() ? rebuild() : fill()));
   desk.addEventListener("chosen", () => rebuild());
-  desk.addEventListener("face", () => { byId("along").hidden = !desk.face; });
+  desk.addEventListener("face", () => {
+    byId("along").hidden = !desk.face;
+    if (!desk.face) giveUp.abort();
+  });
   let builtFor = "";
   const about = () => `${desk.model.id} ${desk.chosen}`;
   const rebuild = () => {
@@ -128,5 +131,8 @@ export function showGrid(desk, live) {
   });
   details.addEventListener("toggle", build);
   desk.addEventListener("settled", build);
-  desk.addEventListener("face", () => { details.hidden = !desk.face || desk.model.attributes.length < 2; });
+  desk.addEventListener("face", () => {
+    details.hidden = !desk.face || desk.model.attributes.length < 2;
+    if (!desk.face) giveUp.abort();
+  });
 }
