@@ -1,5 +1,6 @@
 """Writing: whole or not at all, and nothing overwritten by accident."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fader.errors import UserError
-from fader.files import locked, new_folder, read_json, replacing, write_json
+from fader.files import clear_half_written, locked, new_folder, read_json, replacing, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -56,6 +57,54 @@ def test_what_a_killed_process_left_is_cleared_away(tmp_path: Path) -> None:
     with new_folder(tmp_path / "out") as temporary:
         (temporary / "file").write_text("whole")
     assert [entry.name for entry in tmp_path.rglob("*")] == ["out", "file"]
+
+
+@pytest.mark.parametrize("done", [False, True])
+def test_a_folder_that_was_being_replaced_when_the_process_was_killed(tmp_path: Path, done: bool) -> None:
+    old, path = tmp_path / ".out.old.tmp", tmp_path / "out"
+    old.mkdir()
+    (old / "file").write_text("old")
+    if done:
+        path.mkdir()
+        (path / "file").write_text("new")
+    with pytest.raises(UserError, match="exists already"), new_folder(path):
+        pytest.fail("the block must not run")
+    if done:
+        clear_half_written(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    assert (path / "file").read_text() == ("new" if done else "old")
+
+
+def test_a_replaced_folder_outlives_what_goes_wrong_at_the_last_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "file").write_text("old")
+    replace = Path.replace
+
+    def interrupted(source: Path, target: Path) -> Path:
+        if source.name == ".out.tmp":
+            raise KeyboardInterrupt
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), new_folder(path, overwrite=True) as temporary:
+        (temporary / "file").write_text("new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["out"]
+    assert (path / "file").read_text() == "old"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="another user is to be played")
+def test_a_folder_of_another_user_is_a_sentence(tmp_path: Path) -> None:
+    os.seteuid(65534)
+    try:
+        with pytest.raises(UserError, match="cannot be written"):
+            write_json(tmp_path / "file.json", {})
+        with pytest.raises(UserError, match="cannot be written"), new_folder(tmp_path / "out"):
+            pytest.fail("the block must not run")
+    finally:
+        os.seteuid(0)
 
 
 def test_the_second_writer_of_a_folder_is_refused(tmp_path: Path) -> None:

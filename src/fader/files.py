@@ -18,8 +18,13 @@ try:
 except ImportError:  # On Windows.
     fcntl = None  # type: ignore[assignment]
 
-# What a disk says that takes no more, or nothing at all.
-REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+# What a disk says that takes no more, or nothing at all, or not from this user or under this name.
+REFUSALS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE),
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG),
+}
+REPLACED = ".old.tmp"
+"""How the name of a folder ends that gives way to a new one, for the moment."""
 
 
 @contextmanager
@@ -62,26 +67,35 @@ def replacing(path: Path) -> Iterator[Path]:
 def new_folder(path: Path, overwrite: bool = False, holding: str | None = None) -> Iterator[Path]:
     """A temporary folder beside `path`; when the block ends well, it is synced and renamed to it.
 
+    At any time the old folder or the new one is there, whole: under its name, or for a moment beside it, from where the
+    next call puts it back.
+
     Raises UserError before anything is done where `refuse_existing` does and where another process is at the same, and
     later if the disk does not take it.
     """
-    refuse_existing(path, overwrite, holding)
+    with writing(path):
+        refuse_existing(path, overwrite, holding)
     path = path.absolute()
     temporary = path.with_name(f".{path.name}.tmp")
     with writing(path), locked(temporary, path):
+        old = path.with_name(f".{path.name}{REPLACED}")
         try:
             for left in temporary.iterdir():  # By a killed process.
                 remove(left)
+            _put_back(old)
+            refuse_existing(path, overwrite, holding)
             yield temporary
             for file in temporary.rglob("*"):
                 _sync(file)
             if path.exists():
-                remove(path)
+                path.replace(old)
             temporary.replace(path)
             _sync(path.parent)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
+        finally:
+            _put_back(old)
 
 
 @contextmanager
@@ -120,7 +134,14 @@ def clear_half_written(folder: Path) -> None:
     """Delete what killed processes left half-written in a folder, which is to be locked."""
     for path in list(folder.rglob(".*.tmp")):
         with suppress(OSError):
-            remove(path)
+            _put_back(path) if path.name.endswith(REPLACED) else remove(path)
+
+
+def _put_back(old: Path) -> None:
+    """Give ".NAME.old.tmp", if there is such, its name again, or delete it if that is taken."""
+    name = old.with_name(old.name.removeprefix(".").removesuffix(REPLACED))
+    if old.exists() or old.is_symlink():
+        remove(old) if name.exists() else old.replace(name)
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -98,7 +98,7 @@ def test_only_what_is_asked_for_is_fetched_and_once(url: str, monkeypatch: pytes
 def test_damaged_and_deleted_blocks_are_fetched_again(url: str, tmp_path: Path) -> None:
     dataset = open_dataset(url)
     np.testing.assert_array_equal(dataset.images[:], IMAGES)
-    blocks = sorted((tmp_path / "cache" / dataset.fingerprint).iterdir())
+    blocks = sorted((tmp_path / "cache" / "blocks" / dataset.fingerprint).iterdir())
     assert len(blocks) == 9
     blocks[0].write_bytes(b"cut")
     blocks[1].unlink()
@@ -106,15 +106,21 @@ def test_damaged_and_deleted_blocks_are_fetched_again(url: str, tmp_path: Path) 
 
 
 def test_the_cache_stays_within_its_limit_and_lets_the_oldest_go(tmp_path: Path) -> None:
+    others = [tmp_path / "thesis" / "chapter.tex", tmp_path / "named" / "mark"]
+    for other in others:
+        other.parent.mkdir()
+        other.write_bytes(bytes(20_000))
+        os.utime(other, (0, 0))
     cache = BlockCache(tmp_path, "print", 16_000)
     for k in range(40):
         cache.keep((k, k + 1), bytes([k]) * 1000)
-        path = tmp_path / "print" / f"{k}-{k + 1}"
+        path = tmp_path / "blocks" / "print" / f"{k}-{k + 1}"
         os.utime(path, (k, k))
         assert sum(file.stat().st_size for file in path.parent.iterdir()) <= 16_000 + 16_000 // 16 + 1000
     assert cache.read((39, 40), 10, 12) == bytes([39, 39])
     assert cache.read((0, 1), 0, 1) is None
     assert not cache.holds((0, 1))
+    assert all(other.exists() for other in others)
 
 
 def test_a_cache_that_cannot_be_written_is_said_once(

@@ -1,8 +1,10 @@
 """Training runs on a handful of portraits: resuming, refusing, selecting."""
 
 import dataclasses
+import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import time
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ from fader.errors import Interrupted, UserError
 from fader.files import locked
 from fader.interruption import interruptions
 from fader.training import loop
-from fader.training.checkpoints import checkpoints
+from fader.training.checkpoints import checkpoints, save_checkpoint
 from fader.training.choice import choose, show_candidates
 from fader.training.classifier import save_classifier, train_classifier
 from fader.training.loop import train
@@ -278,6 +281,10 @@ def test_starting_from_a_model(dataset: Path, classifier: Path, tmp_path: Path) 
             init=first / "model",
             device="cpu",
         )
+    shutil.rmtree(first)
+    before = weights(second)
+    train(dataset, second, still, ["Hat", "Beard"], tmp_path / "hat", init=first / "model", device="cpu")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(second).items())
 
 
 def test_front_and_best_by_hand() -> None:
@@ -304,6 +311,8 @@ def test_candidates_side_by_side_and_a_persons_choice(dataset: Path, classifier:
     model = fader.load(run)
     assert model.selection["epoch"] == epoch
     assert model.selection["chosen by"] == "a person"
+    run_training(dataset, run, classifier)
+    assert fader.load(run).selection == model.selection
     with pytest.raises(UserError, match="epoch 99 is not a candidate"):
         choose(run, 99)
     with pytest.raises(UserError, match="no training run"):
@@ -377,6 +386,25 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_gone_on_with(
     assert [json.loads(line)["step"] for line in (run / "metrics.jsonl").read_text().splitlines()] == [
         json.loads(line)["step"] for line in records.splitlines()
     ]
+
+
+def test_a_checkpoint_that_cannot_be_read_for_the_moment_is_not_called_damaged(
+    dataset: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_training(dataset, tmp_path / "run", classifier, steps=12)
+    there = sorted((run / "checkpoints").iterdir())
+    for error in (OSError(errno.EMFILE, "Too many open files"), MemoryError()):
+        with monkeypatch.context() as patch:
+            patch.setattr(torch, "load", Mock(side_effect=error))
+            said = refusal(lambda: run_training(dataset, run, classifier, steps=12))
+        assert "cannot be read (Too many open files)" in said or "memory ran out" in said
+        assert sorted((run / "checkpoints").iterdir()) == there
+
+
+def test_a_checkpoint_that_is_not_finite_is_never_written(tmp_path: Path) -> None:
+    for state in ({"a": [{"b": torch.tensor([1, torch.nan])}]}, {"a": (torch.tensor(torch.inf),)}):
+        assert "a weight is not finite" in refusal(lambda state=state: save_checkpoint(tmp_path, 3, state))  # type: ignore[misc]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_whole_checkpoint_nothing_is_begun_again_unasked(

@@ -137,9 +137,9 @@ class BlockCache:
     """
 
     def __init__(self, root: Path, fingerprint: str, limit: int) -> None:
-        """`limit` in bytes, for the blocks of all datasets below `root`."""
-        self._root, self._limit = root, limit
-        self._folder = root / fingerprint
+        """`limit` in bytes, for the blocks of all datasets. They lie in a folder of their own below `root`."""
+        self._root, self._limit = root / "blocks", limit
+        self._folder = self._root / fingerprint
         self._lock = threading.Lock()
         self._kept = limit  # Bytes since the last look at what all processes have kept; the first block looks.
         self._works = True
@@ -163,7 +163,13 @@ class BlockCache:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as stream:
-                stream.write(data)
+                try:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())  # Or a power cut might leave zeros under the block's name.
+                except OSError:
+                    Path(stream.name).unlink()
+                    raise
             with contextlib.suppress(FileNotFoundError):  # Another process has made room.
                 Path(stream.name).replace(self._path(block))
             with self._lock:

@@ -5,8 +5,10 @@ They are trusted only as the run's own, and even so read with `weights_only`: no
 
 from __future__ import annotations
 
+import errno
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,21 @@ from fader.training.step import Players
 CHECKPOINT_SECONDS = 120.0  # Between two checkpoints: a killed run loses no more than this.
 KEPT = 2  # The newest, and the one before it, should the newest turn out damaged.
 FORMAT, VERSION = "fader-checkpoint", 2
+NOT_ITS_FAULT = {errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.ESTALE, errno.ENOMEM}
+"""What the system says where a file cannot be read for the moment, or not by this user."""
 NAME = re.compile(r"step-(\d{9})\.pt")
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write `state` (tensors, numbers, strings, lists and dicts of them) as the checkpoint after `step` updates.
 
-    Raises UserError if the disk does not take it; those written before stay.
+    Raises UserError if the disk does not take it, or if something in it is not finite; those written before stay.
     """
+    if not all(bool(tensor.isfinite().all()) for tensor in _tensors(state)):
+        raise UserError(
+            f"{folder}: training diverged by step {step:,} (a weight is not finite any more); the last good checkpoint"
+            " stays; start another run with a lower --learning-rate or with --clip 5."
+        )
     path = folder / f"step-{step:09d}.pt"
     with replacing(path) as temporary, temporary.open("wb") as stream:
         try:
@@ -88,11 +97,25 @@ def _read(path: Path) -> dict[str, Any] | None:
             if archive.testzip() is not None:
                 return None
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception:  # Whatever is raised on a truncated or foreign file.
+    except MemoryError:
+        raise
+    except Exception as error:  # Whatever is raised on a truncated or foreign file.
+        if isinstance(error, OSError) and error.errno in NOT_ITS_FAULT:
+            raise UserError(f"{path}: it cannot be read ({error.strerror}); it stays as it is.") from None
+        if "DefaultCPUAllocator" in str(error):  # Torch's name for memory that ran out.
+            raise
         return None
     if not isinstance(state, dict) or state.get("format") != FORMAT or state.get("version") != VERSION:
         raise UserError(f"{path}: this is not a checkpoint that this version of fader reads.")
     return state
+
+
+def _tensors(state: object) -> Iterator[torch.Tensor]:
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif isinstance(state, dict | list | tuple):
+        for part in state.values() if isinstance(state, dict) else state:
+            yield from _tensors(part)
 
 
 def players_state(players: Players) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from fader.networks.autoencoder import AutoEncoder
 from fader.networks.weights import load_weights
 from fader.training.records import read_records
 from fader.training.run import AnyRun, Run, open_run
-from fader.training.selection import Evaluation, best, front, swap_rows, write_model
+from fader.training.selection import PERSON, Evaluation, best, front, swap_rows, write_model
 
 MOST = 1e9  # Figures of a sound evaluation are closer to 0.
 
@@ -62,7 +62,7 @@ def choose(folder: Path, epoch: int, dataset: Location | None = None) -> str:
     if not chosen:
         there = ", ".join(str(one["epoch"]) for one in candidates)
         raise UserError(f"{folder}: epoch {epoch} is not a candidate; the candidates are {there}.")
-    write_model(run, open_run_dataset(run, dataset), chosen[0], by="a person")
+    write_model(run, open_run_dataset(run, dataset), chosen[0], by=PERSON)
     return f"The model of epoch {epoch} is now in {run.model}."
 
 

@@ -122,14 +122,16 @@ class Trainer:
         torch.manual_seed(self.config.seed)
         classifier.network.to(device)
         self.players = Players.create(run.config, self.schema, device, classifier.network)
-        if run.init is not None:
+        state = processes.first(lambda: newest_checkpoint(run.checkpoints, run.settings))
+        if state is None and run.init is not None:
             _start_from(run, self.players.autoencoder.network)
         self.average = copy.deepcopy(self.players.autoencoder.network) if self.config.ema else None
         self.done = 0  # Updates so far.
         self.seconds = 0.0  # Spent on them.
         self.window = Window()
         self.records: Records | None = None  # Of process 0 alone.
-        self._resume()
+        if state is not None:
+            self._restore(state)
 
     @property
     def result(self) -> AutoEncoder:
@@ -229,10 +231,7 @@ class Trainer:
                 signal,
             )
 
-    def _resume(self) -> None:
-        state = processes.first(lambda: newest_checkpoint(self.run.checkpoints, self.run.settings))
-        if state is None:
-            return
+    def _restore(self, state: dict[str, Any]) -> None:
         restore_players(self.players, state)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
@@ -267,13 +266,16 @@ class Trainer:
         return any(record["step"] == self.done for record in evaluations)
 
     def _select(self) -> None:
-        """Keep the weights of the candidates alone, and see to it that the run's model is the best of them."""
+        """Keep the weights of the candidates alone, and see to it that the run's model is the best of them, unless a
+        person chose it."""
         if processes.rank() > 0:
             return
         evaluations = read_records(self.run.metrics, "evaluation")
         selection.keep_front(self.run, evaluations, oldest_step(self.run.checkpoints))
         best = selection.best(evaluations)
-        if selection.chosen_epoch(self.run) != best["epoch"]:
+        if selection.is_chosen(self.run, evaluations):
+            say("The model stays the one that you chose; 'fader select' has the others.")
+        elif not selection.is_selected(self.run, best):
             selection.write_model(self.run, self.data, best, by="lowest MSE within 2 points of the best swap accuracy")
 
     @contextmanager

@@ -7,7 +7,7 @@ The two criteria filter the candidates (the front of the trade-off); the final m
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from fader.training.classifier import Classifier, load_classifier, save_classifi
 from fader.training.run import AnyRun, Run
 
 BATCH = 128
+PERSON = "a person"  # Who chose a model, where no rule did.
 TOLERANCE = 0.02  # The best is sought among candidates whose mean swap accuracy is this close to the highest.
 
 Evaluation = dict[str, Any]
@@ -111,7 +112,7 @@ def selection_classifier(run: AnyRun, dataset: PreparedDataset, given: Path | No
                     f" the run needs one of {', '.join(run.schema.names)} at {dataset.size}, in this order."
                 )
         save_classifier(classifier, run.classifier)
-        shutil.rmtree(run.folder / "classifier-progress", ignore_errors=True)
+    shutil.rmtree(run.folder / "classifier-progress", ignore_errors=True)
     return load_classifier(run.classifier)
 
 
@@ -174,10 +175,27 @@ def write_model(run: Run, dataset: PreparedDataset, evaluation: Evaluation, by: 
     save_model(model, run.model, overwrite=True)
 
 
-def chosen_epoch(run: Run) -> int | None:
-    """The epoch that the run's model is of, None where there is none yet."""
+def is_selected(run: Run, evaluation: Evaluation) -> bool:
+    """Whether the run's model is of this evaluation."""
+    return _is_of(_selection(run), evaluation)
+
+
+def is_chosen(run: Run, evaluations: Sequence[Evaluation]) -> bool:
+    """Whether the run's model is of one of its evaluations that a person chose."""
+    selection = _selection(run)
+    return selection.get("chosen by") == PERSON and any(_is_of(selection, one) for one in evaluations)
+
+
+def _selection(run: Run) -> dict[str, Any]:
+    """What the run's model says of its selection; nothing where there is no model yet."""
     config = run.model / "config.json"
-    return read_json(config)["selection"]["epoch"] if config.exists() else None
+    selection: dict[str, Any] = read_json(config)["selection"] if config.exists() else {}
+    return selection
+
+
+def _is_of(selection: Mapping[str, Any], evaluation: Evaluation) -> bool:
+    # A run that had to go back comes to an epoch again, on a GPU with other weights.
+    return all(selection.get(key) == evaluation[key] for key in ("epoch", "mse"))
 
 
 def swap_rows(
