@@ -5,12 +5,13 @@
 PORTRAITS is what `fader prepare portraits` made. Every run is preset `small`, the demo's budget, with what it is named
 after changed; all are selected by one classifier and judged by another, OUT/classifier and OUT/judge. But for `demo`
 they are trained without `erase`, which the paper has not and which would take out by itself what a linear probe can
-read. About 6 minutes a run on two CPU cores, two and a half hours in all.
+read. 11 minutes a run on one CPU core (OMP_NUM_THREADS=1), four and a half hours in all.
 
 A run lies in OUT/NAME-SEED, and what it gave is a line of OUT/results.jsonl, or of the FILE that --results names, as
 docs/ablations.jsonl. What has a line there is not done again, whichever machine did it, and what was interrupted goes
-on with the same command. --only takes some of the runs, and --table only shows: tables of all that are done, in
-Markdown, and the leakage against the unexplained share over lambda as a figure, OUT/frontier.png.
+on with the same command. --only takes some of the runs, so that several processes can share OUT once its classifier and
+judge are there, and --table only shows: tables of all that are done, in Markdown, and the leakage against the
+unexplained share over lambda as a figure, OUT/frontier.png.
 """
 
 from __future__ import annotations
@@ -221,8 +222,16 @@ def draw_frontier(points: Sequence[Point]) -> Image.Image:
         for point in points:
             x, y = place(point.unexplained, max(0.5, point.leakage[probe]))
             draw.ellipse([x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS], fill=colour)
-            preset = f" ({PRESET})" if point.weight == LAMBDA else ""
-            write((x + 8, y - 4), f"{point.weight:.2g}{preset}", "ls", colour)
+    taken = below = (
+        0.0  # Up to where, from the left, there is writing, and how far down; what would lie on it goes lower.
+    )
+    for point in sorted(points, key=lambda point: point.unexplained):
+        x, y = place(point.unexplained, max(0.5, min(point.leakage.values())))
+        said = f"{point.weight:.2g}" + (f" ({PRESET})" if point.weight == LAMBDA else "")
+        below = max(y + 24, below + 16) if x < taken else y + 24
+        taken = x + font.getlength(said) + 8
+        draw.line([(x, y + RADIUS), (x, below - 8)], fill="#999999")
+        write((x + 2, below), said, "ls")
     return figure
 
 
