@@ -32,6 +32,11 @@ from fader.images import open_picture, to_array
 from tests.refusals import refusal
 
 FOUND = (1, 17, 21)  # Portraits whose faces the detector, which learned on photographs, finds.
+# 5 x 5 pixels; the first network takes a wall of such tiles for a face at almost every place.
+LIKELY = (
+    "6c546ca3a3c15a1b088d8847ae9f9abd7b8fffddd5c2c1bae4bdc4aa9fa3071d32293033fbf6"
+    "fbff95f4a79ba75b1818a06875b4c0a8c9cfa4020136424a50eef8af12021888695c000400"
+)
 UPRIGHT = Placement(128.0, 128.0, 256.0)
 
 
@@ -396,3 +401,22 @@ def test_celeba_s_faces_are_found_where_its_authors_aligned_them(shared_data: Pa
             again = cut(turned, place(face.points, STANDARD), 64)
             distances.append(np.abs(straight.astype(float) - again)[16:-16, 16:-16].mean())
     assert np.sum(np.array(distances) < 20) >= 28
+
+
+def test_a_picture_of_nothing_but_likely_faces_takes_bounded_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each comparison of all boxes with all is of so many at most, of which those that are left out are no likelier."""
+    tile = np.frombuffer(bytes.fromhex(LIKELY), dtype=np.uint8).reshape(5, 5, 3)
+    photo = Image.fromarray(np.tile(np.kron(tile, np.ones((2, 2, 1), np.uint8)), (40, 40, 1)))
+    strongest, given = mtcnn._strongest, []
+
+    def noted(boxes: np.ndarray, scores: np.ndarray, *others: Any) -> np.ndarray:
+        given.append(len(boxes))
+        return strongest(boxes, scores, *others)
+
+    monkeypatch.setattr(mtcnn, "_strongest", noted)
+    mtcnn._proposals(mtcnn._networks()[0], photo)
+    assert max(given) == mtcnn.MOST_CANDIDATES  # There were more.
+    boxes, scores = np.arange(12000.0).reshape(-1, 4), np.linspace(0, 1, 3000)
+    kept, best = mtcnn._likeliest(boxes, scores)
+    np.testing.assert_array_equal(kept, boxes[:-2001:-1])
+    np.testing.assert_array_equal(best, scores[:-2001:-1])

@@ -34,6 +34,7 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Answers)
         self.files: dict[str, bytes] = {}
         self.sizes: dict[str, int] = {}  # What it says instead of how large files are.
+        self.heads: list[str] = []  # What its branch points to, at each time that this is asked, before COMMIT.
         self.created: list[dict[str, Any]] = []
         self.asked: list[tuple[str, str]] = []  # Methods and paths.
 
@@ -48,9 +49,10 @@ class Answers(BaseHTTPRequestHandler):
         path = urlsplit(self.path).path
         self.server.asked.append((self.command, path))
         if path == "/api/models/someone/faces" or path.startswith("/api/models/someone/faces/revision/"):
+            sha = COMMIT if path.endswith(COMMIT) else self.server.heads.pop(0) if self.server.heads else COMMIT
             sizes = {name: len(data) for name, data in self.server.files.items()} | self.server.sizes
             siblings = [{"rfilename": name, "size": size} for name, size in sizes.items()]
-            self._json({"id": "someone/faces", "sha": COMMIT, "siblings": siblings})
+            self._json({"id": "someone/faces", "sha": sha, "siblings": siblings})
         elif path.startswith("/api/models/someone/faces/tree/"):
             self._json(
                 [{"type": "file", "path": n, "size": len(d), "oid": _hash(d)} for n, d in self.server.files.items()]
@@ -155,6 +157,17 @@ def test_absurd_sizes_are_refused_before_anything_is_fetched(hub: Hub, tmp_path:
     hub.files["huge.bin"] = b"of no concern"
     hub.sizes = {"huge.bin": 10**15}
     fader.load("hf:someone/faces", device="cpu")
+
+
+def test_what_was_looked_at_is_what_is_fetched(hub: Hub, tmp_path: Path) -> None:
+    """The branch moves on after the sizes were asked for."""
+    put(hub, tiny_model(), tmp_path)
+    hub.heads = [COMMIT, *["f" * 40] * 9]
+    fader.load("hf:someone/faces", device="cpu")
+    assert len(hub.heads) == 9
+    fetched = [path for method, path in hub.asked if "/resolve/" in path]
+    assert fetched
+    assert all(COMMIT in path for path in fetched)
 
 
 @pytest.mark.parametrize("offline", [False, True])

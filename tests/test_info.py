@@ -99,3 +99,17 @@ def test_damaged_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"format": "fader-run", "version": 1}))
     with pytest.raises(UserError, match=r"run\.json: the file is damaged"):
         describe(tmp_path)
+
+
+def test_what_is_nested_too_deep_is_refused(portraits: Path, tmp_path: Path) -> None:
+    deep: dict[str, object] = {}
+    for _ in range(400):
+        deep = {"a": deep}
+    shutil.copytree(portraits, tmp_path / "data")
+    save_model(tiny_model(), tmp_path / "model")
+    for file, part in (("data/dataset.json", "source"), ("model/config.json", "selection")):
+        about = json.loads((tmp_path / file).read_text())
+        about[part] = deep
+        (tmp_path / file).write_text(json.dumps(about))
+        with pytest.raises(UserError, match="nested"):
+            describe(tmp_path / file.partition("/")[0])

@@ -706,6 +706,13 @@ def test_what_is_no_model_is_named(tmp_path: Path, files: list[str] | None, says
     assert str(path) in message
 
 
+def nested(depth: int) -> dict[str, Any]:
+    inner: dict[str, Any] = {}
+    for _ in range(depth):
+        inner = {"a": inner}
+    return inner
+
+
 def change(folder: Path, *keys: str, to: Any) -> None:
     data = json.loads((folder / "config.json").read_text())
     inner = data
@@ -736,6 +743,8 @@ def change(folder: Path, *keys: str, to: Any) -> None:
         (["classifier"], "strided", "no usable part for ClassifierConfig"),
         (["dataset"], None, "'dataset' is damaged"),
         (["selection"], [1], "'selection' is damaged"),
+        (["selection"], nested(400), "'selection' is damaged: it is nested over 20 deep"),
+        (["dataset"], {"name": ["faces", nested(400)]}, "'dataset' is damaged: it is nested over 20 deep"),
     ],
 )
 def test_damaged_configurations_are_refused(folder: Path, keys: list[str], to: Any, says: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fader.errors import UserError
+from fader.files import write_text
 
 PREFIX = "hf:"
 MOST_BYTES = {".safetensors": 4 * 10**9}  # Of a file that is fetched; of the preset `paper` it has 0.2 * 10**9.
@@ -30,12 +31,12 @@ def download(location: str, names: Sequence[str]) -> Path:
     with _hub(location) as hub:
         from httpx2 import HTTPError
 
-        fetch = partial(hub.snapshot_download, repository, revision=revision or None, allow_patterns=list(names))
+        fetch = partial(hub.snapshot_download, repository, allow_patterns=list(names))
         try:
             info = hub.HfApi().model_info(repository, revision=revision or None, files_metadata=True)
         except (HTTPError, OSError) as error:  # There is no way to it, or it is not there.
             try:
-                return Path(fetch(local_files_only=True))
+                return Path(fetch(revision=revision or None, local_files_only=True))
             except hub.errors.LocalEntryNotFoundError:
                 raise error from None
         for file in info.siblings or []:
@@ -43,7 +44,12 @@ def download(location: str, names: Sequence[str]) -> Path:
             if file.rfilename in names and not (file.size is not None and file.size <= most):
                 size = "does not say its size" if file.size is None else f"takes {file.size:,} bytes"
                 raise UserError(f"{location}: {file.rfilename} {size}; of a model it may take {most:,}.")
-        return Path(fetch())
+        folder = Path(fetch(revision=info.sha))  # A branch may have moved on to files that were not looked at.
+        if revision != info.sha:  # As the cache notes it of a branch, for when there is no way to the hub.
+            reference = folder.parents[1] / "refs" / (revision or "main")
+            reference.parent.mkdir(parents=True, exist_ok=True)
+            write_text(reference, info.sha)
+        return folder
 
 
 def upload(folder: Path, names: Sequence[str], repository: str, private: bool) -> str:

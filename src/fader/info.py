@@ -29,6 +29,13 @@ def describe(location: Location, verify: bool = False) -> str:
     With `verify` all of a dataset is read and compared with its checksums. Raises UserError if the folder is none of
     these, or damaged.
     """
+    try:
+        return _described(location, verify)
+    except RecursionError:
+        raise UserError(f"{location}: what it says of itself is nested too deep; it is damaged.") from None
+
+
+def _described(location: Location, verify: bool) -> str:
     path = path_of(location)
     if is_url(location) or (path is not None and (path / "dataset.json").is_file()):
         data = open_dataset(location)

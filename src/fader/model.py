@@ -39,6 +39,7 @@ from fader.networks.weights import load_weights, save_weights
 FORMAT, VERSION = "fader-model", 1
 CONFIG, WEIGHTS, CLASSIFIER_WEIGHTS = "config.json", "model.safetensors", "classifier.safetensors"
 FILES = (CONFIG, WEIGHTS, CLASSIFIER_WEIGHTS, "README.md")  # All that a model folder consists of.
+MOST_NESTED = 20  # Objects in objects, of what a model folder says of its dataset and its selection.
 MOST = 1000  # A fader's end lies closer to 0 than this.
 TITLES = {
     "fader": (
@@ -460,6 +461,8 @@ def load(location: ModelLocation, device: str = "auto") -> Model:
         for part in ("dataset", "selection"):
             if not isinstance(data.get(part), dict):
                 raise UserError(f"The part {part!r} is damaged: it has to be an object of named fields.")
+            if _nested_over(data[part], MOST_NESTED):
+                raise UserError(f"The part {part!r} is damaged: it is nested over {MOST_NESTED} deep.")
         ends = _checked_ends(data.get("ends", {}), schema)
         errors = _checked_errors(data.get("errors", {}))
     except UserError as error:
@@ -484,6 +487,14 @@ def load(location: ModelLocation, device: str = "auto") -> Model:
         ends,
         errors,
     )
+
+
+def _nested_over(value: Any, most: int) -> bool:
+    """Whether what JSON holds is nested deeper than this."""
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return most == 0 or any(_nested_over(one, most - 1) for one in inner)
 
 
 def make_network(config: AnyConfig, schema: Schema) -> AutoEncoder | IcGAN:

@@ -26,7 +26,7 @@ SMALLEST = 20  # Side in pixels of the smallest face that is looked for.
 PYRAMID = 0.709  # Each size at which the picture is looked at, of the one before: half the area.
 CELL, STRIDE = 12, 2  # The first network sees squares of 12 pixels, every 2 pixels.
 THRESHOLDS = (0.6, 0.7, 0.8)  # What the three networks have to give for a square to be looked at on, or to be a face.
-MOST_CANDIDATES = 2000  # Of one picture, that the second network looks at, so that none takes unbounded time.
+MOST_CANDIDATES = 2000  # At each size, and of a picture: what compares all with all takes bounded time.
 
 
 def detect(image: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -36,7 +36,6 @@ def detect(image: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """
     propose, refine, locate = _networks()
     boxes, scores = _proposals(propose, image)
-    boxes, scores = boxes[:MOST_CANDIDATES], scores[:MOST_CANDIDATES]
     if len(boxes):
         shifts, found = refine.run(None, {refine.get_inputs()[0].name: _crops(image, boxes, 24)})
         boxes, scores, shifts = _passing(THRESHOLDS[1], found[:, 1], boxes, shifts)
@@ -87,12 +86,12 @@ def _proposals(network: Any, image: Image.Image) -> tuple[np.ndarray, np.ndarray
         columns, rows = np.nonzero(found[0, :, :, 1] >= THRESHOLDS[0])
         corners = np.stack([columns, rows], axis=1) * STRIDE
         boxes = np.concatenate([corners, corners + CELL], axis=1) * np.tile(np.divide(image.size, size), 2)
-        boxes, scores = _shifted(boxes, shifts[0, columns, rows]), found[0, columns, rows, 1]
+        boxes, scores = _likeliest(_shifted(boxes, shifts[0, columns, rows]), found[0, columns, rows, 1])
         kept = _strongest(boxes, scores, 0.5)
         all_boxes.append(boxes[kept])
         all_scores.append(scores[kept])
         scale *= PYRAMID
-    boxes, scores = np.concatenate(all_boxes), np.concatenate(all_scores)
+    boxes, scores = _likeliest(np.concatenate(all_boxes), np.concatenate(all_scores))
     kept = _strongest(boxes, scores, 0.7)
     return _squares(boxes[kept]), scores[kept]
 
@@ -117,6 +116,12 @@ def _passing(threshold: float, scores: np.ndarray, boxes: np.ndarray, *others: n
     """Boxes, scores and what else belongs to each, of those that pass."""
     passing = scores > threshold
     return [boxes[passing], scores[passing], *(other[passing] for other in others)]
+
+
+def _likeliest(boxes: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of boxes and their scores the MOST_CANDIDATES with the highest, the likeliest first."""
+    order = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
+    return boxes[order], scores[order]
 
 
 def _shifted(boxes: np.ndarray, shifts: np.ndarray) -> np.ndarray:

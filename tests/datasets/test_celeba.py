@@ -193,3 +193,22 @@ def test_real_celeba(shared_data: Path, tmp_path: Path) -> None:
     for i in (0, 31):
         np.testing.assert_array_equal(dataset.images[i], expected(folder / "img_align_celeba" / f"{i + 1:06}.jpg", 64))
     assert "Warning: Eyeglasses is present in only 0.0% of the pictures" in text
+
+
+@pytest.mark.parametrize("table", ["list_attr_celeba.txt", "list_eval_partition.txt", "list_eval_partition.csv"])
+def test_damaged_tables_in_an_archive_are_refused(published: Path, table: str) -> None:
+    lines = [f"{number:06}.jpg {split}" for number, split in zip(NUMBERS, SPLITS, strict=True)] * 2000
+    text = "\n".join(lines) if table.endswith(".txt") else "image_id,partition\n" + "\n".join(lines).replace(" ", ",")
+    if "partition" in table:
+        (published / table).write_text(text)
+    path = published.parent / "celeba.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(published.rglob("*.*")):
+            archive.write(file, f"celeba/{file.relative_to(published)}")
+        entry = archive.getinfo(f"celeba/{table}")
+    data = bytearray(path.read_bytes())
+    start = entry.header_offset + 30 + len(entry.filename)
+    data[start : start + 10] = b"\xff" * 10
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=f"{table}: it cannot be read"):
+        prepared(path)

@@ -1,9 +1,12 @@
 """Directories and archives as sources of pictures: what is listed, what is read, and what is refused."""
 
+import io
 import os
+import pickle
 import stat
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +177,8 @@ def test_reading_cuts_and_scales(tmp_path: Path) -> None:
     right = PictureReader(Framing((10, 0, 20, 10)), 4)
     assert (right(item) == 200).all()
     assert right(item).shape == (4, 4, 3)
-    np.testing.assert_array_equal(right(("a.png", (tmp_path / "a.png").read_bytes())), right(item))
+    with PictureFiles(archive(tmp_path, {"a.png": (tmp_path / "a.png").read_bytes()})) as files:
+        np.testing.assert_array_equal(right(files.hand_over("a.png")), right(item))
     for framing, reason in [
         (Framing((10, 0, 21, 10)), "the crop 10 0 21 10 reaches outside its 20 x 10 pixels"),
         (Framing(None, (10, 20)), "it is 20 x 10 pixels, not 10 x 20"),
@@ -191,3 +195,65 @@ def test_an_entry_may_not_be_larger_than_the_limit(tmp_path: Path, monkeypatch: 
     PictureFiles(archive(tmp_path, {"a.png": bytes(10)})).__exit__(None, None, None)
     with pytest.raises(UserError, match="claims 11 bytes, over the limit of 10"):
         PictureFiles(archive(tmp_path, {"a.png": bytes(11)}))
+
+
+def test_a_damaged_stream_raises_what_is_said_to_the_user(tmp_path: Path) -> None:
+    rows = "".join(f"{i},{i * i % 7919}\n" for i in range(20_000)).encode()
+    path = archive(tmp_path, {"labels.csv": rows})
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    damaged = {
+        "deflate": whole[:middle] + b"\xff" * 40 + whole[middle + 40 :],
+        "checksum": whole.replace(struct.pack("<I", zlib.crc32(rows)), b"\0\0\0\0"),
+    }
+    for name, content in damaged.items():
+        path.write_bytes(content)
+        with (
+            PictureFiles(path) as files,
+            files.open("labels.csv") as stream,
+            pytest.raises(UserError, match=r"pictures\.zip/labels\.csv: it cannot be read") as caught,
+        ):
+            list(stream)
+        assert caught.value.__cause__ is None, name
+    path.write_bytes(whole)
+    with PictureFiles(path) as files, files.open("labels.csv") as stream:
+        assert stream.read() == rows
+
+
+def test_an_entry_that_lies_behind_the_end_of_the_archive_is_damaged(tmp_path: Path) -> None:
+    path = archive(tmp_path, {"a.png": b"1"})
+    patched(path, 42, "<I", 10_000)
+    with PictureFiles(path) as files:
+        for call in (files.fetch, files.open):
+            with pytest.raises(UserError, match=r"a\.png: it "):
+                call("a.png")
+
+
+def test_a_worker_is_handed_a_name_and_opens_the_archive_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)).save(stream, "PNG")
+    path = archive(
+        tmp_path, {"a.png": stream.getvalue(), "b.png": stream.getvalue(), "c.png": stream.getvalue()[:-9000]}
+    )
+    reader = PictureReader(Framing(), 8)
+    module._opened.cache_clear()
+    with PictureFiles(path) as files:
+        items = list(map(files.hand_over, files.names))
+        expected = reader(items[0])
+    handed_over = pickle.dumps(items)
+    assert len(handed_over) < 1000 < len(stream.getvalue())
+    opened, open_archive = [], zipfile.ZipFile
+
+    def noted(path: Path) -> zipfile.ZipFile:
+        opened.append(path)
+        return open_archive(path)
+
+    monkeypatch.setattr(zipfile, "ZipFile", noted)
+    items = pickle.loads(handed_over)
+    np.testing.assert_array_equal(reader(items[0]), expected)
+    np.testing.assert_array_equal(reader(items[1]), expected)
+    with pytest.raises(UserError, match=r"^c\.png: "):
+        reader(items[2])
+    assert opened == [path]
+    module._opened(path).__exit__(None, None, None)
+    module._opened.cache_clear()

@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 
 from fader.attributes import BINARY
-from fader.datasets.tables import CHUNK, MISSING, Table, read_table
+from fader.datasets.tables import CHUNK, MISSING, Table, parse_table, read_table
 from fader.errors import UserError
 
 
@@ -196,7 +197,7 @@ def test_cells_take_a_byte_each(tmp_path: Path) -> None:
     assert len(found.columns["Hat"].codes) == 1000
 
 
-def test_parquet(tmp_path: Path) -> None:
+def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "labels.parquet"
@@ -217,6 +218,15 @@ def test_parquet(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UserError, match="cannot be read as Parquet"):
         read_table(path)
+    # Of a type that Parquet has and the reader does not make text of: no error of its own may pass.
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", lambda _: _raise(pyarrow.ArrowNotImplementedError("odd")))
+    parquet.write_table(pyarrow.table(columns), path)
+    with pytest.raises(UserError, match=r"labels\.parquet: it cannot be read as Parquet \(odd\)"):
+        read_table(path)
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,3 +234,23 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path: Path, monkeypatch: py
     (tmp_path / "labels.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match=r"pip install 'fader-networks\[parquet\]'"):
         read_table(tmp_path / "labels.parquet")
+
+
+def test_a_header_of_very_many_columns_is_looked_through_once() -> None:
+    compared = 0
+
+    class Name(str):
+        __hash__ = str.__hash__
+
+        def strip(self, *_: object) -> "Name":
+            return self
+
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    names: list[str] = [Name(f"c{k}") for k in range(1000)]
+    found = parse_table(iter([names, ["1"] * 1000]), "wide.csv")
+    assert len(found.columns) == 999
+    assert compared < 10 * len(names)

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import fader
+from fader.alignment import STANDARD
 from fader.attributes import Attribute
 from fader.cli import main
 from fader.interop.checkpoint import MOST_PICKLE, Checkpoint, fields, stored_tensor
@@ -88,6 +89,17 @@ def test_attributes_are_those_of_the_checkpoint(tmp_path: Path) -> None:
     write_old(AutoEncoder(), tmp_path / "model.pth")
     schema = read_released(tmp_path / "model.pth").schema
     assert schema.attributes == (Attribute("Smiling"), Attribute("Hair", ("0", "1", "2")))
+
+
+def test_photos_are_aligned_as_celeba_lies(tmp_path: Path) -> None:
+    write_old(AutoEncoder(), tmp_path / "model.pth")
+    import_released(tmp_path / "model.pth", tmp_path / "model")
+    model = fader.load(tmp_path / "model", device="cpu")
+    assert model.framing.points == STANDARD
+    # Without a placement the centred square of CelebA's pictures, as theirs are: rows 20 to 198.
+    rows = np.broadcast_to(np.arange(218, dtype=np.uint8)[:, None, None], (218, 178, 3))
+    scaled = Image.fromarray(rows[20:198]).resize((32, 32), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(model.frame(rows), np.asarray(scaled))
 
 
 @pytest.mark.parametrize("write", [write_old, write_zip])

@@ -112,7 +112,7 @@ def prepare_flowers(
             else random_splits(names, random_split or RANDOM_SPLIT, seed),
             size=size,
             channels=channels,
-            fetch=lambda i: files.fetch(pictures[names[i]]),
+            fetch=lambda i: files.hand_over(pictures[names[i]]),
             render=reader,
             framing=reader.framing,
             info={

@@ -11,12 +11,12 @@ import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -25,8 +25,13 @@ from fader import alignment
 from fader.errors import UserError
 from fader.images import Framing, open_picture, to_array
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 # A larger file in an archive is refused before it is read: a few bytes can claim terabytes.
 MAX_ENTRY_BYTES = 1 << 28
+# What reading a damaged entry of an archive raises, or a file on a damaged disk.
+READ_ERRORS = (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, zlib.error)
 # What operating systems leave behind in folders and archives; hidden files are passed over as well.
 JUNK = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 
@@ -67,36 +72,38 @@ class PictureFiles:
         if self._archive:
             self._archive.close()
 
-    def fetch(self, name: str) -> tuple[str, Path | bytes]:
-        """What `PictureReader` needs to make the picture of this file, in any process. Raises UserError."""
+    def hand_over(self, name: str) -> tuple[str, Path | Packed]:
+        """What `PictureReader` needs to make the picture of this file, in any process; small. Raises UserError."""
         if self._archive is None:
             path = self._regular(name)
             _read_ahead(path)
             return name, path
+        return name, Packed(self.path, name, self)
+
+    def fetch(self, name: str) -> tuple[str, Path | bytes]:
+        """The name, and the path of the file or, in an archive, what it holds. Raises UserError."""
+        if self._archive is None:
+            return name, self._regular(name)
         try:
             return name, self._archive.read(self._entries[name])
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, zlib.error) as error:
+        except READ_ERRORS as error:
             raise UserError(f"{name}: it is damaged in the archive ({error}).") from None
 
     def read(self, name: str, most: int) -> bytes:
         """What a small file holds, which is refused if it is over `most` bytes. Raises UserError."""
         if self._archive is None:
             self._regular(name)
-        try:
-            with self.open(name) as stream:
-                content = stream.read(most + 1)
-        except (zipfile.BadZipFile, OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{name}: it cannot be read ({error}).") from None
+        with self.open(name) as stream:
+            content = stream.read(most + 1)
         if len(content) > most:
             raise UserError(f"{name}: it is over the limit of {most:,} bytes.")
         return content
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file to read it as a stream. Raises UserError."""
-        try:
-            return self._archive.open(self._entries[name]) if self._archive else (self.path / name).open("rb")
-        except (zipfile.BadZipFile, OSError) as error:
-            raise UserError(f"{self.path / name}: it cannot be read ({error}).") from None
+        """Open a file to read it as a stream. Raises UserError, and so does the stream where the file is damaged."""
+        with _reading(self.path / name):
+            stream = self._archive.open(self._entries[name]) if self._archive else (self.path / name).open("rb")
+        return io.BufferedReader(_Checked(stream, self.path / name))
 
     def _regular(self, name: str) -> Path:
         """The path of a file in the directory. Opening a pipe or a device could wait for ever."""
@@ -104,6 +111,60 @@ class PictureFiles:
         if not path.is_file():
             raise UserError(f"{name}: it is not a regular file.")
         return path
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A file in an archive. Pickled it is its name alone: a worker opens the archive, once, and reads it there."""
+
+    archive: Path
+    name: str
+    files: PictureFiles | None = None
+    """The archive, where it is open."""
+
+    def __reduce__(self) -> tuple[type[Packed], tuple[Path, str]]:
+        return Packed, (self.archive, self.name)
+
+    def open(self) -> BinaryIO:
+        """Raises UserError if it is damaged."""
+        content = (self.files or _opened(self.archive)).fetch(self.name)[1]
+        assert isinstance(content, bytes)
+        return io.BytesIO(content)
+
+
+@cache
+def _opened(archive: Path) -> PictureFiles:
+    """In a worker, which ends with what it works on."""
+    return PictureFiles(archive)
+
+
+class _Checked(io.RawIOBase):
+    """A stream whose errors are of the user's file."""
+
+    def __init__(self, stream: IO[bytes], path: Path) -> None:
+        self._stream = stream
+        self._path = path
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        with _reading(self._path), memoryview(buffer) as view:
+            content = self._stream.read(len(view))
+            view[: len(content)] = content
+            return len(content)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except READ_ERRORS as error:
+        raise UserError(f"{path}: it cannot be read ({error}).") from None
 
 
 def _read_ahead(path: Path) -> None:
@@ -144,10 +205,10 @@ class PictureReader:
             if not (0 <= left < right and 0 <= top < bottom):
                 raise UserError(f"crop is {self._crop}; it has to be left, top, right and bottom, in pixels from 0.")
 
-    def __call__(self, item: tuple[str, Path | bytes]) -> np.ndarray:
-        """The picture of what `PictureFiles.fetch` gave: uint8, size x size x channels. Raises UserError."""
-        name, content = item
-        image = open_picture(io.BytesIO(content) if isinstance(content, bytes) else content, name)
+    def __call__(self, item: tuple[str, Path | Packed]) -> np.ndarray:
+        """The picture of what `PictureFiles.hand_over` gave: uint8, size x size x channels. Raises UserError."""
+        name, file = item
+        image = open_picture(file.open() if isinstance(file, Packed) else file, name)
         if self.align:
             assert self.framing.points is not None
             face = alignment.find_face(image, name)

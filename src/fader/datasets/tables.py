@@ -10,6 +10,7 @@ import csv
 import importlib
 import io
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -221,10 +222,11 @@ def parse_table(rows: Iterator[list[str]], where: str, file_column: str | None =
     header = [name.strip() for name in next(rows, [])]
     if not any(header):
         raise UserError(f"{where}: the table is empty; it needs a header row and a row for each picture.")
+    occurrences = Counter(header)
     for name in header:
         if not name.isprintable():
             raise UserError(f"{where}: the column name {name!r} has line breaks or control characters; rename it.")
-        if name and header.count(name) > 1:
+        if name and occurrences[name] > 1:
             raise UserError(f"{where}: two columns are named {name!r}; rename one.")
     file_column = header[0] if file_column is None else file_column
     if file_column not in header:
@@ -268,7 +270,7 @@ def text_rows(stream: IO[bytes], where: str) -> Iterator[list[str]]:
 
 def _parquet_rows(path: Path) -> Iterator[list[str]]:
     try:
-        parquet = importlib.import_module("pyarrow.parquet")
+        arrow, parquet = map(importlib.import_module, ("pyarrow", "pyarrow.parquet"))
     except ImportError:
         raise UserError(
             f"{path}: reading Parquet needs pyarrow; run: pip install 'fader-networks[parquet]', or save it as CSV."
@@ -280,7 +282,7 @@ def _parquet_rows(path: Path) -> Iterator[list[str]]:
                 columns = [column.to_pylist() for column in batch.columns]
                 for cells in zip(*columns, strict=True):
                     yield ["" if cell is None else str(cell) for cell in cells]
-    except (OSError, ValueError) as error:  # pyarrow's errors are kinds of these.
+    except (OSError, ValueError, arrow.ArrowException) as error:
         raise UserError(f"{path}: it cannot be read as Parquet ({error}).") from None
 
 

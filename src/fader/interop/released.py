@@ -21,10 +21,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fader.alignment import STANDARD
 from fader.attributes import BINARY, Attribute, Schema
 from fader.config import PRESETS, ClassifierConfig, Config, NetworkConfig, from_json
 from fader.errors import UserError
 from fader.files import refuse_existing
+from fader.images import Framing
 from fader.interop.checkpoint import Checkpoint, Record, fields, stored_tensor
 from fader.model import WEIGHTS, Model, save_model
 from fader.networks.autoencoder import AutoEncoder
@@ -84,7 +86,9 @@ def read_released(path: Path, classifier: Path | None = None) -> Model:
         weights |= _weights(checkpoint, network.decoder.layers, parts["dec_layers"], "decoder.layers.")
         _map_decoder(weights, network, config.network, schema)
         _fill(network, weights)
-    model = Model(network, schema, config, dataset={"imported": path.name, "sha256": _digest(path)})
+    # All that they released is of CelebA, in the frame that STANDARD was measured in.
+    framing = Framing(points=STANDARD)
+    model = Model(network, schema, config, framing, dataset={"imported": path.name, "sha256": _digest(path)})
     if classifier is not None:
         model.classifier, model.classifier_config = _read_classifier(classifier, model)
     return model
