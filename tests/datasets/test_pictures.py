@@ -257,3 +257,15 @@ def test_a_worker_is_handed_a_name_and_opens_the_archive_once(tmp_path: Path, mo
     assert opened == [path]
     module._opened(path).__exit__(None, None, None)
     module._opened.cache_clear()
+
+
+def test_a_file_that_is_not_in_the_archive_any_more_is_named(tmp_path: Path) -> None:
+    path = archive(tmp_path, {"a.png": b"1", "b.png": b"2"})
+    module._opened.cache_clear()
+    with PictureFiles(path) as files:
+        handed_over = pickle.loads(pickle.dumps(files.hand_over("b.png")))
+    archive(tmp_path, {"a.png": b"1"})  # Replaced before the worker opens it.
+    with pytest.raises(UserError, match=r"^b\.png: it is not in .*any more\.$"):
+        PictureReader(Framing(), 8)(handed_over)
+    module._opened(path).__exit__(None, None, None)
+    module._opened.cache_clear()

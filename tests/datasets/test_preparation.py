@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from fader.attributes import Schema
-from fader.datasets import preparation
+from fader.datasets import preparation, prepared
 from fader.datasets.preparation import MAX_CHUNK, Source, check_output, prepare
-from fader.datasets.prepared import DatasetWriter, open_dataset
+from fader.datasets.prepared import HEADER_BYTES, DatasetWriter, open_dataset
 from fader.errors import UserError
 from fader.images import Framing
 
@@ -244,3 +244,17 @@ def test_preparing_imports_no_torch() -> None:
         "s.portrait(0); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_names_whose_labels_could_not_be_read_back_are_refused_before_work_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The longest of 300 names is "p299": 16 bytes in each row, one attribute and the split.
+    needed = 300 * 18 + HEADER_BYTES
+    monkeypatch.setattr(prepared, "MAX_LABELS", needed)
+    prepare(source(300), tmp_path / "whole", workers=1)
+    assert len(open_dataset(tmp_path / "whole").names) == 300
+    monkeypatch.setattr(prepared, "MAX_LABELS", needed - 1)
+    with pytest.raises(UserError, match=r"^p\d+: names of up to 4 characters are too long for 300 pictures"):
+        prepare(source(300, fetch=leave_the_process), tmp_path / "refused", workers=1)
+    assert not (tmp_path / "refused").exists()

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import shutil
 import signal
 from collections.abc import Iterator
@@ -473,3 +474,12 @@ def test_the_kept_generator_is_the_models(finished: Path) -> None:
     z, code = torch.randn(2, 8), SCHEMA.code(torch.tensor([[0, 1], [1, 1]]))
     with torch.no_grad():
         assert torch.equal(generator((z,), code), model.network.decoder((z,), code))
+
+
+def test_an_encoder_whose_error_on_held_out_pictures_is_not_finite_is_not_taken(
+    portraits: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(icgan_stages.EncoderStage, "_held_out_error", lambda self, pause: math.nan)
+    message = refusal(lambda: run_training(portraits, tmp_path / "run", classifier))
+    assert "diverged (held_out nan); the last good checkpoint is in" in message
+    assert not (tmp_path / "run" / "model").exists()

@@ -84,6 +84,8 @@ class PictureFiles:
         """The name, and the path of the file or, in an archive, what it holds. Raises UserError."""
         if self._archive is None:
             return name, self._regular(name)
+        if name not in self._entries:  # A worker opens the archive again, which may be another by then.
+            raise UserError(f"{name}: it is not in {self.path} any more.")
         try:
             return name, self._archive.read(self._entries[name])
         except READ_ERRORS as error:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fader import alignment, files
 from fader.attributes import Schema
-from fader.datasets.prepared import MAX_SIZE, DatasetWriter, PicturesFile, open_dataset
+from fader.datasets.prepared import MAX_SIZE, DatasetWriter, PicturesFile, open_dataset, refuse_long_names
 from fader.datasets.report import report
 from fader.errors import UserError
 from fader.images import Framing, to_picture
@@ -95,6 +95,7 @@ def prepare(
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; it has to be at least 1.")
+    refuse_long_names(source.names, len(source.schema))
     left_out = list(source.left_out)
     if strict and left_out:
         raise _strict_error(left_out[0])

@@ -294,6 +294,17 @@ class PicturesFile:
         return stream.getvalue()
 
 
+def refuse_long_names(names: Sequence[str], attributes: int) -> None:
+    """Raise UserError if the labels of so many pictures with such names would be over what is read back."""
+    longest = max(names, key=len, default="")
+    # An array of text has room for the longest in every row, 4 bytes a character; then the labels and the split.
+    if len(names) * (4 * len(longest) + attributes + 1) > MAX_LABELS - HEADER_BYTES:
+        raise UserError(
+            f"{longest}: names of up to {len(longest):,} characters are too long for {len(names):,} pictures; name the"
+            " folder in which the pictures lie, or give them shorter names."
+        )
+
+
 class DatasetWriter:
     """Writes a prepared dataset into an existing empty folder, a picture at a time, holding no pictures in memory.
 

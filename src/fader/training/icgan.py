@@ -10,6 +10,7 @@ What is checked of the result: an independent classifier of real pictures sees y
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -182,6 +183,8 @@ class Trainer:
                 if ends:
                     epoch = stage.epoch_ends.index(done) + 1
                     found = stage.end_epoch(epoch, pause)
+                    if not all(math.isfinite(number) for _, number in _flat(found)):
+                        raise self._diverged(dict(_flat(found)), what)
                     seconds = round(self.seconds + time.monotonic() - started, 1)
                     about = {"stage": stage.name, "epoch": epoch, **found, "seconds": seconds}
                     records.append("epoch", self.before + done, about)
@@ -207,11 +210,14 @@ class Trainer:
     def _refuse_divergence(self, window: Window, what: str) -> None:
         found = window.first_not_finite()
         if found is not None:
-            losses = ", ".join(f"{name} {value:.4g}" for name, value in found[1].items())
-            raise UserError(
-                f"{self.run.folder}: the stage {what} diverged ({losses}); the last good checkpoint is in"
-                f" {self.run.checkpoints}; start another run with another --seed or lower learning rates."
-            )
+            raise self._diverged(found[1], what)
+
+    def _diverged(self, numbers: dict[str, float], what: str) -> UserError:
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        return UserError(
+            f"{self.run.folder}: the stage {what} diverged ({listed}); the last good checkpoint is in"
+            f" {self.run.checkpoints}; start another run with another --seed or lower learning rates."
+        )
 
     def _finish(self, icgan: IcGAN) -> None:
         """Check the system, write the model, and last of all the record that says that all is done."""
