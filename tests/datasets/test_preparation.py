@@ -256,5 +256,5 @@ def test_names_whose_labels_could_not_be_read_back_are_refused_before_work_start
     assert len(open_dataset(tmp_path / "whole").names) == 300
     monkeypatch.setattr(prepared, "MAX_LABELS", needed - 1)
     with pytest.raises(UserError, match=r"^p\d+: names of up to 4 characters are too long for 300 pictures"):
-        prepare(source(300, fetch=leave_the_process), tmp_path / "refused", workers=1)
+        prepare(source(300, render=leave_the_process), tmp_path / "refused", workers=1)
     assert not (tmp_path / "refused").exists()

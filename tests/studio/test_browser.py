@@ -376,6 +376,23 @@ def test_a_start_that_was_given_up_leaves_the_picture_alone(page: Page) -> None:
         page.get_by_role("button", name="Portrait 3", exact=True).click()
 
 
+def test_a_picture_that_is_still_being_encoded_goes_to_the_model_that_is_chosen(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/api/faces", lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request("**/api/faces"):
+        choose(page)
+    page.locator("#model").select_option(label="hostile <b>model")
+    until(page, "location.hash.includes('hostile') && location.hash.includes('photo=96x96')")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data or "") if "/api/" in request.url else None)
+    with page.expect_request("**/api/close"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    # The face that comes too late is let go; the photo, which is on the desk, is not.
+    assert [re.findall('"(face|photo|model)"', data) for data in asked] == [["face"]]
+    assert "photo=96x96" in page.evaluate("location.hash")
+
+
 def test_nothing_is_asked_of_a_face_that_was_taken_away(page: Page) -> None:
     choose(page)
     until(page, "location.hash.includes('photo=96x96')")

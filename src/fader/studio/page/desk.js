@@ -9,6 +9,7 @@ export class Desk extends EventTarget {
   /** @type {Model} */ model;
   /** @type {Face|null} */ face = null;
   /** @type {number[]} */ values = [];
+  /** What is being encoded, to be put on the desk. @type {{model: Model, source: Source, changes: Record<string, number>}|null} */ coming = null;
   /** The attribute that was touched last; the strip is along it. */
   chosen = 0;
   #past = [];
@@ -32,8 +33,10 @@ export class Desk extends EventTarget {
    */
   async open(model, source, changes = {}) {
     const turn = ++this.#opening;
+    this.coming = { model, source, changes };
     const face = await this.engine.open(model, source).catch((error) => {
       if (turn !== this.#opening) return null;
+      this.coming = null;
       this.#release(source);
       throw error;
     });
@@ -43,6 +46,7 @@ export class Desk extends EventTarget {
       return false;
     }
     const before = this.face;
+    this.coming = null;
     if (model !== this.model) this.chosen = 0;
     Object.assign(this, { model, face, values: [...face.values] });
     model.attributes.forEach((attribute, k) => {
@@ -70,6 +74,7 @@ export class Desk extends EventTarget {
   /** Take the face away, for a model that has none yet. @param {Model} model */
   clear(model) {
     this.#opening++;
+    this.coming = null;
     const before = this.face;
     Object.assign(this, { model, face: null, values: [], chosen: 0 });
     this.#past = [];
@@ -84,9 +89,9 @@ export class Desk extends EventTarget {
     this.#release(face.source);
   }
 
-  /** Let go of a photo that is not on the desk. @param {Source} source */
-  #release(source) {
-    if ("photo" in source && source.photo !== this.face?.source.photo) this.engine.close(source.photo);
+  /** Let go of a photo that is neither on the desk nor coming. @param {Source} source */
+  #release({ photo }) {
+    if (photo && photo !== this.face?.source.photo && photo !== this.coming?.source.photo) this.engine.close(photo);
   }
 
   get changed() {

@@ -125,9 +125,14 @@ function offerModels() {
   byId("model-choice").hidden = models.length < 2;
   const change = async () => {
     const model = models.find(({ id }) => id === select.value);
-    const source = desk.face?.source;
-    if (source && "photo" in source) await desk.open(model, { photo: source.photo, placement: carried(source.placement, desk.model, model, source.photo) }, desk.changes);
-    else if (source && model.starts) await desk.open(model, source, desk.changes);
+    // A picture that is still being encoded is meant, not the one that it will take the place of.
+    const onDesk = desk.face && { model: desk.model, source: desk.face.source, changes: desk.changes };
+    const meant = [desk.coming, onDesk].find((one) => one && ("photo" in one.source || model.starts));
+    waiting = null;
+    if (meant && "photo" in meant.source) {
+      const { photo, placement } = meant.source;
+      await desk.open(model, { photo, placement: carried(placement, meant.model, model, photo) }, meant.changes);
+    } else if (meant) await desk.open(model, meant.source, meant.changes);
     else {
       desk.clear(model);
       await openFirst();
