@@ -222,9 +222,8 @@ def draw_frontier(points: Sequence[Point]) -> Image.Image:
         for point in points:
             x, y = place(point.unexplained, max(0.5, point.leakage[probe]))
             draw.ellipse([x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS], fill=colour)
-    taken = below = (
-        0.0  # Up to where, from the left, there is writing, and how far down; what would lie on it goes lower.
-    )
+    # Up to where, from the left, there is writing, and how far down; what would lie on it goes lower.
+    taken = below = 0.0
     for point in sorted(points, key=lambda point: point.unexplained):
         x, y = place(point.unexplained, max(0.5, min(point.leakage.values())))
         said = f"{point.weight:.2g}" + (f" ({PRESET})" if point.weight == LAMBDA else "")
