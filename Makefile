@@ -16,7 +16,7 @@ REQUIREMENTS := pyproject.toml constraints.txt
 help:  ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
-demo: $(VENV)/.installed  ## Train a Fader Network on drawn portraits and evaluate it, in runs/demo (about 8 minutes)
+demo: $(VENV)/.installed  ## Train a Fader Network on drawn portraits and evaluate it, in runs/demo (about 7 minutes)
 	$(BIN)/fader demo
 
 test: check pytest wheel-test  ## Everything a change has to pass

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -192,26 +193,28 @@ def _frontier(reports: Reports) -> list[Point]:
 
 COLOURS = dict(zip(PROBES, ("#1f6fb4", "#d9480f"), strict=True))
 PLOT, MARGIN, RADIUS = (640, 400), 60, 4  # Pixels: width and height of the plot, what is around it, a point.
+TICKS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0)  # Of the unexplained share.
 
 
 def draw_frontier(points: Sequence[Point]) -> Image.Image:
-    """Leakage (50% to 100%) against the unexplained share (from 0): a point a run and probe, with its lambda."""
+    """Leakage (50% to 100%) against the unexplained share (by its logarithm): a point a run and probe."""
     figure = Image.new("RGB", (PLOT[0] + 2 * MARGIN, PLOT[1] + 2 * MARGIN), "white")
     draw, font = ImageDraw.Draw(figure), ImageFont.load_default(13)
-    most = 1.1 * max(point.unexplained for point in points)
-    step = next((step for step in (0.01, 0.02, 0.05, 0.1) if most / step <= 8), 0.2)
+    shares = [point.unexplained for point in points]
+    least, most = min(shares) / 1.2, max(shares) * 1.2
 
     def place(unexplained: float, leakage: float) -> tuple[float, float]:
-        return MARGIN + PLOT[0] * unexplained / most, MARGIN + PLOT[1] * (2 - 2 * leakage)
+        x = math.log(unexplained / least) / math.log(most / least)
+        return MARGIN + PLOT[0] * x, MARGIN + PLOT[1] * (2 - 2 * leakage)
 
     def write(at: tuple[float, float], said: str, anchor: str, colour: str = "black") -> None:
         draw.text(at, said, fill=colour, font=font, anchor=anchor)
 
     for leakage in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
-        left, y = place(0, leakage)
+        left, y = place(least, leakage)
         draw.line([(left, y), place(most, leakage)], fill="#dddddd")
         write((left - 6, y), f"{leakage:.0%}", "rm")
-    for unexplained in np.arange(0, most, step):
+    for unexplained in (tick for tick in TICKS if least <= tick <= most):
         x, bottom = place(unexplained, 0.5)
         draw.line([(x, bottom), place(unexplained, 1)], fill="#dddddd")
         write((x, bottom + 6), f"{unexplained:.0%}", "ma")

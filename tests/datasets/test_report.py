@@ -73,6 +73,7 @@ def test_the_report_counts_every_value_of_every_split(tmp_path: Path) -> None:
         "Hair: [red]  1 (12.5%)  2 (100.0%)",
     ]
     assert any("powers of two" in line for line in lines)
+    assert any("no picture is for valid, " in line and "--random-split" in line for line in lines)
 
 
 def test_the_report_names_what_was_left_out_up_to_a_number(tmp_path: Path) -> None:

@@ -99,7 +99,8 @@ class PreparedDataset:
         if not len(found):
             filled = [name for k, name in enumerate(SPLITS) if (self.splits == k).any()]
             raise UserError(
-                f"{self.path}: no picture is in split {split!r}; there are pictures in {', '.join(filled)}."
+                f"{self.path}: no picture is in split {split!r}; there are pictures in {', '.join(filled)}; prepare it"
+                " again with more pictures or other splits."
             )
         if most is not None and len(found) > most:
             found = found[np.linspace(0, len(found) - 1, most).round().astype(np.int64)]

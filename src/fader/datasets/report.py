@@ -38,6 +38,12 @@ def report(
     warned = warnings(dataset.schema, dataset.labels)
     if dataset.size < 32 or dataset.size & (dataset.size - 1):
         warned.append(f"Warning: networks take sizes that are powers of two from 32 on, which {dataset.size} is not.")
+    empty = [name for name, count in dataset.info["splits"].items() if not count]
+    if empty:
+        warned.append(
+            f"Warning: no picture is for {' or '.join(empty)}, and training needs train and valid, evaluation test: add"
+            " pictures, or have larger shares drawn (--random-split 0.2 0.2)."
+        )
     lines += ["", *warned] if warned else []
     lines += ["", *notes] if notes else []
     return "".join(f"{printable(line)}\n" for line in lines)
