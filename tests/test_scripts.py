@@ -111,8 +111,9 @@ def test_tables_and_frontier_of_the_runs_that_are_done(script: Any, tmp_path: Pa
     assert [point.weight for point in points] == [0.0, 8e-3]
     assert points[0].leakage == {"linear probe": pytest.approx(0.55), "network probe": pytest.approx(0.8)}
     with Image.open(tmp_path / "frontier.png") as figure:
-        # A point at 10% of 22% of the width, and 60% of the way from 50% to 100%.
-        assert figure.getpixel((60 + round(640 * 0.1 / 0.22), 60 + round(400 * 0.4))) == (0xD9, 0x48, 0x0F)
+        # From 10% / 1.2 to 20% x 1.2 it is a factor of 2.88, of which the point has 1.2 behind it: 17.2% of the width.
+        # Upwards, 60% of the way from 50% to 100%.
+        assert figure.getpixel((60 + round(640 * 0.172), 60 + round(400 * 0.4))) == (0xD9, 0x48, 0x0F)
 
 
 @pytest.mark.parametrize("scale", ["paper", "small"])
