@@ -22,7 +22,10 @@ INTRODUCTION = """\
 follows the size, so that the latent keeps its side, unless you give it.
 
 - `paper`: sections 4 and 5.1 of the paper. It does not say how long it trained beyond the 500,000 steps of the ramp.
-- `released`: the authors' released implementation where it differs from the paper.
+- `released`: the authors' released implementation where its networks and numbers differ from the paper. The update
+  is the paper's: both steps are on the same pictures, which are drawn in shuffled passes, each with a coin of its own
+  for its flip, and the encoder is in train mode throughout. (The release draws two batches with replacement, flips a
+  batch as a whole, and has the encoder in eval mode while the discriminator learns.)
 - `small`: 64 pixels on a CPU, found by experiment ([experiments.md](experiments.md)).
 
 This page is written by `scripts/presets_table.py`; a test compares it with the code.

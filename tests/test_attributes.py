@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
@@ -72,10 +73,18 @@ def test_a_switch_takes_its_own_values_only(given: float | str) -> None:
         COLORS.value(given)
 
 
-@pytest.mark.parametrize("given", [float("inf"), float("nan"), "nan"])
-def test_a_fader_takes_finite_values_only(given: float | str) -> None:
-    with pytest.raises(UserError, match="finite"):
+@pytest.mark.parametrize("given", [float("inf"), float("nan"), "nan", 1e39, "1e39", -1.01e6, "1e400", 1 << 2000])
+def test_a_fader_takes_values_that_networks_can_compute_with_only(given: float | str) -> None:
+    with pytest.raises(UserError, match=r"Hat cannot be set to .* finite number, from -1,000,000 to 1,000,000"):
         Attribute("Hat").value(given)
+    assert torch.isfinite(Schema.binary(["Hat"]).code(torch.tensor([Attribute("Hat").value(-1e6)]))).all()
+
+
+@pytest.mark.parametrize("given", [None, [1], 1j])
+def test_what_is_no_number_is_no_value(given: Any) -> None:
+    for attribute in (Attribute("Hat"), COLORS):
+        with pytest.raises(UserError, match=f"{attribute.name} cannot be set to a {type(given).__name__}"):
+            attribute.value(given)
 
 
 def test_schema_survives_json() -> None:

@@ -1,14 +1,17 @@
 """The presets against the paper and the release, and refusals of what cannot work."""
 
 import dataclasses
-from typing import Any
+import math
+from typing import Any, get_type_hints
 
 import pytest
 
 from fader.config import (
     ICGAN_PRESETS,
     PRESETS,
+    ClassifierConfig,
     Config,
+    DiscriminatorConfig,
     IcganConfig,
     IcganNetworkConfig,
     IcganTrainingConfig,
@@ -136,11 +139,41 @@ def test_impossible_networks_are_refused(fields: dict[str, Any]) -> None:
         {"accumulate": 3},
         {"accumulate": 32},
         {"accumulate": 2, "patchgan_weight": 0.1},
+        {"beta1": 1.5},
+        {"beta1": -0.1},
+        {"beta2": 1.0},
+        {"seed": 2**63},
     ],
 )
 def test_impossible_trainings_are_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         TrainingConfig(**fields)
+
+
+@pytest.mark.parametrize("fields", [{"seed": -1}, {"seed": 2**63}, {"epochs": 0.0}, {"learning_rate": -1.0}])
+def test_impossible_classifiers_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(UserError):
+        ClassifierConfig(**fields)
+
+
+KINDS = (
+    NetworkConfig,
+    DiscriminatorConfig,
+    TrainingConfig,
+    ClassifierConfig,
+    IcganNetworkConfig,
+    IcganTrainingConfig,
+)
+FLOATS = [
+    (kind, name) for kind in KINDS for name, hint in get_type_hints(kind).items() if hint in (float, float | None)
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), FLOATS, ids=lambda one: getattr(one, "__name__", one))
+def test_floats_are_finite(kind: type, name: str) -> None:
+    for value in (math.inf, -math.inf, math.nan, 10**400):
+        with pytest.raises(UserError, match=rf"{name} is .*finite"):
+            kind(**{name: value})
 
 
 def test_icgan_presets_are_as_specified() -> None:
@@ -178,6 +211,7 @@ def test_a_configuration_is_read_as_that_of_its_system(config: Config | IcganCon
         (IcganTrainingConfig, {"held_out": 0.0}),
         (IcganTrainingConfig, {"held_out": 1.0}),
         (IcganTrainingConfig, {"seed": -1}),
+        (IcganTrainingConfig, {"seed": 2**64}),
     ],
 )
 def test_impossible_icgans_are_refused(kind: type, fields: dict[str, Any]) -> None:

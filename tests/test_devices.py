@@ -22,8 +22,10 @@ def test_processes_of_one_machine_have_a_gpu_each(
     if rank is not None:
         monkeypatch.setenv("LOCAL_RANK", rank)
     assert find_device() == torch.device("cuda", expected)
-    monkeypatch.setattr("torch.zeros", lambda *shape, device: None)  # There is no such GPU here to put them on.
+    probed = []  # There is no such GPU here. A process that touched another's would take memory there.
+    monkeypatch.setattr("torch.zeros", lambda *shape, device: probed.append(device))
     assert find_device("cuda") == torch.device("cuda", expected)
+    assert probed == [torch.device("cuda", expected)]
     assert find_device("cuda:0") == torch.device("cuda", 0)
 
 
@@ -31,3 +33,13 @@ def test_processes_of_one_machine_have_a_gpu_each(
 def test_missing_devices_are_a_sentence(name: str) -> None:
     with pytest.raises(UserError, match="--device cpu"):
         find_device(name)
+
+
+def test_a_machine_without_a_gpu_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def zeros(*shape: int, device: torch.device) -> None:
+        raise AssertionError("Torch not compiled with CUDA enabled")
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.zeros", zeros)
+    with pytest.raises(UserError, match="'cuda' is not available"):
+        find_device("cuda")

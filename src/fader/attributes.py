@@ -17,11 +17,13 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, Any
 
 from fader.errors import UserError
+from fader.memory import sent
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 BINARY = ("absent", "present")
+MOST = 1e6  # A fader value lies no further from 0. Networks compute in float32, which ends at 3e38.
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,10 @@ class Attribute:
         return len(self.values) == 2
 
     def value(self, given: float | str | bool) -> float:
-        """The numeric value of what a user gave: a fader value, or the name of one of the values."""
+        """The numeric value of what a user gave: a fader value, or the name of one of the values.
+
+        Raises UserError on anything else, and on a fader value beyond MOST.
+        """
         if isinstance(given, str):
             if given in self.values:
                 return float(self.values.index(given))
@@ -58,9 +63,18 @@ class Attribute:
                     f"{self.name} has no value {given!r}; it takes {', '.join(self.values)}"
                     + (" or a number (0 absent, 1 present)." if self.binary else ".")
                 ) from None
-        given = float(given)
-        if given != given or given in (float("inf"), float("-inf")):
-            raise UserError(f"{self.name} cannot be set to {given}; give a finite number.")
+        try:
+            given = float(given)
+        except TypeError:
+            raise UserError(
+                f"{self.name} cannot be set to a {type(given).__name__}; give a number or a name."
+            ) from None
+        except OverflowError:  # A whole number too large for a float.
+            given = float("inf")
+        if not abs(given) <= MOST:
+            raise UserError(
+                f"{self.name} cannot be set to {given:g}; give a finite number, from {-MOST:,.0f} to {MOST:,.0f}."
+            )
         if not self.binary and (given != int(given) or not 0 <= given < len(self.values)):
             raise UserError(
                 f"{self.name} is a switch between {', '.join(self.values)}; {given:g} is not the number of one of them."
@@ -184,7 +198,7 @@ class Schema:
         import torch
 
         starts = torch.tensor([part.start for part in self.slices])
-        places = labels + starts.to(labels.device, non_blocking=True)
+        places = labels + sent(starts, labels.device)
         return self.log_probabilities(logits).gather(1, places)
 
     def predictions(self, logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -214,7 +228,7 @@ class Schema:
                 count = len(attribute.values)
                 # Drawn on the CPU so that the same seed gives the same targets on every device.
                 shift = torch.randint(1, count, (labels.shape[0],), generator=generator)
-                targets[:, k] = (labels[:, k] + shift.to(labels.device, non_blocking=True)) % count
+                targets[:, k] = (labels[:, k] + sent(shift, labels.device)) % count
         return targets
 
     def to_json(self) -> list[dict[str, Any]]:

@@ -12,12 +12,29 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias, TypeVar, get_args, g
 
 from fader.errors import UserError
 
-MOST_ERASABLE = 8192  # Numbers of a latent: their covariance takes half a gigabyte.
+MOST_ERASABLE = 8192  # Numbers of a latent: fitting takes twice their covariance, a gigabyte, in every process.
 
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise UserError(message)
+
+
+def _check_floats(config: Any) -> None:
+    """Raises UserError if a float of a configuration, or a whole number given for one, is not finite."""
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if hint not in (float, float | None) or value is None:
+            continue
+        try:
+            finite = math.isfinite(value)
+        except OverflowError:  # A whole number too large for a float.
+            value, finite = math.inf, False
+        _require(finite, f"{name} is {value}; it has to be a finite number.")
+
+
+def _check_seed(seed: int) -> None:
+    _require(0 <= seed < 2**63, f"seed is {seed}; it has to be from 0 to 2^63 - 1.")
 
 
 def widths(first: int, largest: int, layers: int) -> list[int]:
@@ -53,6 +70,7 @@ class NetworkConfig:
     attributes (LEACE)."""
 
     def __post_init__(self) -> None:
+        _check_floats(self)
         _require(
             32 <= self.size <= 4096 and self.size & (self.size - 1) == 0,
             f"size is {self.size}; it has to be a power of two from 32 to 4096.",
@@ -109,6 +127,7 @@ class DiscriminatorConfig:
     """For a binary attribute one logit and a sigmoid (the paper), or a pair of logits and a softmax (the release)."""
 
     def __post_init__(self) -> None:
+        _check_floats(self)
         _require(
             self.discriminator_width >= 1 and self.discriminator_hidden >= 1,
             "discriminator_width and discriminator_hidden have to be at least 1.",
@@ -141,11 +160,13 @@ class ClassifierConfig:
     """Decides the first weights and the order of the pictures."""
 
     def __post_init__(self) -> None:
+        _check_floats(self)
         _require(1 <= self.width <= self.max_width, f"width is {self.width}; it has to be from 1 to max_width.")
         _require(self.hidden >= 1, f"hidden is {self.hidden}; it has to be at least 1.")
         _require(self.epochs > 0, f"epochs is {self.epochs}; it has to be above 0.")
         _require(self.batch_size >= 2, f"batch_size is {self.batch_size}; batch normalisation needs at least 2.")
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it has to be above 0.")
+        _check_seed(self.seed)
 
 
 JUDGE = ClassifierConfig(architecture="residual", width=24, max_width=128, learning_rate=4e-3, seed=1)
@@ -185,7 +206,8 @@ class TrainingConfig:
     flip: bool = True
     """Flip training pictures horizontally with probability 0.5."""
     balance: bool = False
-    """Draw training pictures so that rare values of the attributes are seen more often."""
+    """Draw training pictures so that rare values of the attributes are seen more often. A picture that is drawn again
+    within a pass over the training set is flipped as before."""
     epoch_images: int | None = None
     """Training images between two evaluations; by default the number of training pictures."""
     precision: Literal["float32", "tf32", "bfloat16"] = "tf32"
@@ -204,6 +226,7 @@ class TrainingConfig:
     """Decides the first weights, the order of the pictures, flips and dropout."""
 
     def __post_init__(self) -> None:
+        _check_floats(self)
         _require(self.steps >= 1, f"steps is {self.steps}; it has to be at least 1.")
         _require(self.batch_size >= 2, f"batch_size is {self.batch_size}; batch normalisation needs at least 2.")
         _require(self.accumulate >= 1, f"accumulate is {self.accumulate}; it has to be at least 1.")
@@ -217,12 +240,13 @@ class TrainingConfig:
             "patchgan_weight needs the whole batch at once; leave accumulate at 1.",
         )
         _require(self.learning_rate > 0, f"learning_rate is {self.learning_rate}; it has to be above 0.")
+        _require(0 <= self.beta1 < 1 and 0 <= self.beta2 < 1, "beta1 and beta2 have to be in [0, 1).")
         _require(0 <= self.decay <= 1, f"decay is {self.decay}; it is a share of the run, from 0 to 1.")
         _require(0 <= self.ramp_share <= 1, f"ramp_share is {self.ramp_share}; it is a share of the run, from 0 to 1.")
         _require(self.ramp is None or self.ramp >= 0, f"ramp is {self.ramp}; it has to be 0 or more steps.")
         _require(self.adversarial_weight >= 0, "adversarial_weight has to be 0 or more.")
         _require(self.clip is None or self.clip > 0, f"clip is {self.clip}; it has to be above 0.")
-        _require(0 <= self.seed < 2**63, f"seed is {self.seed}; it has to be from 0 to 2^63 - 1.")
+        _check_seed(self.seed)
         _require(0 <= self.ema < 1, f"ema is {self.ema}; it has to be in [0, 1).")
         _require(self.epoch_images is None or self.epoch_images >= 1, "epoch_images has to be at least 1.")
         _require(self.patchgan_weight >= 0 and self.classifier_weight >= 0, "Weights of losses have to be 0 or more.")
@@ -310,6 +334,7 @@ class IcganTrainingConfig:
     """Decides the first weights, the order of the pictures, flips, and every z."""
 
     def __post_init__(self) -> None:
+        _check_floats(self)
         _require(self.epochs >= 1 and self.encoder_epochs >= 1, "epochs and encoder_epochs have to be at least 1.")
         _require(self.batch_size >= 2, f"batch_size is {self.batch_size}; batch normalisation needs at least 2.")
         _require(
@@ -322,7 +347,7 @@ class IcganTrainingConfig:
             "refresh_passes has to be at least 1 and refresh_batch at least 2.",
         )
         _require(0 < self.held_out < 1, f"held_out is {self.held_out}; it is a share, above 0 and below 1.")
-        _require(self.seed >= 0, f"seed is {self.seed}; it has to be 0 or more.")
+        _check_seed(self.seed)
 
 
 @dataclass(frozen=True)

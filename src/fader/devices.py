@@ -22,12 +22,12 @@ def find_device(name: str = "auto") -> torch.device:
             return _own_gpu()
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
+        device = _own_gpu() if name == "cuda" else torch.device(name)
+        torch.zeros(1, device=device)  # On no other GPU, where it would take memory for as long as the process lives.
     except (RuntimeError, AssertionError, NotImplementedError):
         raise UserError(f"Device {name!r} is not available on this machine; try --device cpu.") from None
-    return _own_gpu() if name == "cuda" else device
+    return device
 
 
 def _own_gpu() -> torch.device:
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % max(1, torch.cuda.device_count()))

@@ -351,10 +351,10 @@ class Faces:
     @cached_property
     def errors(self) -> Tensor:
         """How far the pictures are from their reconstructions, by each of `familiarity.MEASURES`: [N, 2]."""
-        errors = []
+        errors, values = [], self.own_values
         for part in self.model.batches(len(self.arrays)):
             pixels = to_pixels(self.arrays[part], self.model.device)
-            decoded = self.model.decode_pixels(tuple(z[part] for z in self.latent), self.own_values[part])
+            decoded = self.model.decode_pixels(tuple(z[part] for z in self.latent), values[part])
             errors.append(familiarity.reconstruction_errors(pixels, decoded).cpu())
         return torch.cat(errors)
 

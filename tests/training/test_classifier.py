@@ -52,6 +52,15 @@ def test_the_judge_is_another_architecture_and_seed_than_selection() -> None:
     assert ours is not other
 
 
+@pytest.mark.parametrize("size", [8, 96])
+def test_pictures_of_a_side_that_no_classifier_reads_are_refused(size: int) -> None:
+    for config in (STRIDED, RESIDUAL):
+        with pytest.raises(
+            UserError, match=f"pictures are of {size} pixels; a classifier needs a power of two from 16"
+        ):
+            train_classifier(replace(world(9), size=size), SCHEMA, config, CPU)
+
+
 def test_weights_are_a_function_of_the_seed() -> None:
     config = replace(STRIDED, epochs=1)
     state = torch.get_rng_state()

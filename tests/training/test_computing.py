@@ -33,9 +33,9 @@ def _as_it_was() -> Iterator[None]:
     torch.compiler.set_default_backend(None)
 
 
-def config(size: int = 32, layers: int = 3, **training: Any) -> Config:
+def config(size: int = 32, layers: int = 3, skips: int = 0, **training: Any) -> Config:
     return Config(
-        network=NetworkConfig(size=size, layers=layers, width=8),
+        network=NetworkConfig(size=size, layers=layers, width=8, skips=skips),
         discriminator=DiscriminatorConfig(discriminator_width=8, discriminator_hidden=8, discriminator_dropout=0.0),
         training=TrainingConfig(**{"steps": 10, "batch_size": 8, "learning_rate": 1e-4, **training}),
     )
@@ -112,15 +112,16 @@ def test_losses_are_of_float32_and_networks_of_bfloat16(monkeypatch: pytest.Monk
         torch.testing.assert_close(tensor, tensor.bfloat16().float(), rtol=0, atol=0)
 
 
-def test_in_bfloat16_the_adversarys_push_is_not_rounded_away() -> None:
+@pytest.mark.parametrize("skips", [0, 1])
+def test_in_bfloat16_the_adversarys_push_is_not_rounded_away(skips: int) -> None:
     """What a small lambda changes in the encoder's gradient is on average as large, along the true change, as it is."""
-    plain, mixed = config(), config(precision="bfloat16")
+    plain, mixed = config(skips=skips), config(skips=skips, precision="bfloat16")
 
     def encoder_gradient(config: Config, first: Players, weight: float, precise: bool = True) -> Tensor:
         players = as_first(config, first)
         encoder = players.autoencoder.network.encoder
         if not precise:
-            _, norm, *_ = encoder.layers[-1].children()
+            _, norm, *_ = encoder.layers[-1 - skips].children()
             norm._forward_pre_hooks.clear()
             norm.register_forward_pre_hook(lambda module, inputs: (inputs[0].bfloat16(),))
         step(players, config, pixels, labels, weight)
@@ -210,6 +211,7 @@ def test_without_a_compiler_there_is_a_sentence() -> None:
 def test_bfloat16_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     training = TrainingConfig(precision="bfloat16")
     computing.check(CPU, training)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda including_emulation: False)
     with pytest.raises(UserError, match="cuda does not compute in bfloat16; leave out --precision"):
         computing.check(torch.device("cuda"), training)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.apple import OnAppleGpu
 from tests.refusals import refusal
 from torch import Tensor, nn
 
@@ -249,6 +250,16 @@ def test_held_out_error_is_the_mean_over_all_held_out_pictures(
     assert found == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_held_out_error_needs_no_float64_on_the_device(portraits: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As there is none on Apple's GPUs."""
+    pictures = LabelledPictures(open_dataset(portraits), SCHEMA, config(), CPU)
+    encoder = EncoderStage("attribute-encoder", pictures, config(), CPU)
+    expected = encoder.end_epoch(1, lambda: None)
+    pairs = pictures.pairs
+    monkeypatch.setattr(pictures, "pairs", lambda batch: tuple(one.as_subclass(OnAppleGpu) for one in pairs(batch)))
+    assert encoder.end_epoch(2, lambda: None) == expected
+
+
 def test_a_run_leaves_everything_behind(finished: Path, portraits: Path, classifier: Path) -> None:
     pictures = len(open_dataset(portraits).indices("train"))
     records = read_records(finished / "metrics.jsonl")
@@ -322,11 +333,17 @@ def test_a_run_interrupted_in_every_stage_ends_bit_identical(
     monkeypatch.setattr(EncoderStage, "step", step)
     with_a_signal(GanStage, "result")
     with_a_signal(EncoderStage, "_held_out_error")
+    left = set()
     for _ in range(5):
         with pytest.raises(Interrupted, match="the same command goes on") as caught:
             run_training(portraits, broken, classifier)
         assert caught.value.signal == signal.SIGTERM
         assert not (broken / "model").exists()
+        left |= {path.name for path in checkpoints(broken / "checkpoints" / "noise-encoder")}
+    # What the look at held-out pictures, after the second epoch, was interrupted in: all but one update was saved.
+    pictures = len(open_dataset(portraits).indices("train"))
+    end = icgan_stages.epoch_ends(icgan_stages.learning_share(config(), pictures), 2, 16)[1]
+    assert f"step-{end - 1:09d}.pt" in left
     run_training(portraits, broken, classifier)
     for path in sorted([*(finished / "networks").iterdir(), finished / "model" / "model.safetensors"]):
         assert path.read_bytes() == (broken / path.relative_to(finished)).read_bytes(), path.name
@@ -409,6 +426,8 @@ def test_runs_that_cannot_be_are_refused(finished: Path, portraits: Path, classi
     assert "width is 4 there, 8 here" in refusal(lambda: run_training(portraits, finished, classifier, width=8))
     message = refusal(lambda: train(portraits, finished, configure("small"), NAMES, classifier))
     assert "system is icgan there, fader here" in message
+    message = refusal(lambda: run_training(portraits, tmp_path / "new", classifier, held_out=1e-4))
+    assert "a share of 0.0001 to hold out is none; give a larger --held-out" in message
     assert "a batch takes 64" in refusal(lambda: run_training(portraits, tmp_path / "new", classifier, batch_size=64))
     prepare_portraits(tmp_path / "small", count=40, size=32, workers=1)
     message = refusal(lambda: run_training(tmp_path / "small", tmp_path / "new", classifier))

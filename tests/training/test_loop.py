@@ -17,6 +17,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from tests.apple import OnAppleGpu
 from tests.refusals import refusal
 
 import fader
@@ -29,10 +30,11 @@ from fader.devices import find_device
 from fader.errors import Interrupted, UserError
 from fader.files import locked
 from fader.interruption import interruptions
-from fader.training import loop
+from fader.networks.autoencoder import AutoEncoder
+from fader.training import loop, selection
 from fader.training.checkpoints import checkpoints, save_checkpoint
 from fader.training.choice import choose, show_candidates
-from fader.training.classifier import save_classifier, train_classifier
+from fader.training.classifier import load_classifier, save_classifier, train_classifier
 from fader.training.loop import train
 from fader.training.records import read_records
 from fader.training.run import RunOf, create_or_continue, open_run
@@ -240,6 +242,41 @@ def test_a_classifier_of_other_attributes_is_refused(dataset: Path, classifier: 
         train(dataset, tmp_path / "run", config(), ["Hat"], classifier, device="cpu")
 
 
+def test_a_run_keeps_its_classifier(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    run = run_training(dataset, tmp_path / "run", classifier, steps=2)
+    for given in (classifier, run / "classifier"):
+        run_training(dataset, run, given, steps=2)
+    first = load_classifier(classifier)
+    with torch.no_grad():
+        next(first.network.parameters()).mul_(2)
+    save_classifier(first, tmp_path / "other")
+    message = refusal(lambda: run_training(dataset, run, tmp_path / "other", steps=2))
+    assert f"{tmp_path / 'other'}: the run in {run} has another classifier" in message
+    assert "none" in refusal(lambda: run_training(dataset, run, tmp_path / "none", steps=2))
+
+
+def test_evaluations_need_no_float64_on_the_device(dataset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As there is none on Apple's GPUs."""
+    data = fader.datasets.prepared.open_dataset(dataset)
+    schema = data.schema.select(["Beard"])
+    network = AutoEncoder(config().network, schema.code_size)
+    judge = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, schema.code_size))
+    there: list[OnAppleGpu] = []
+
+    def to_pixels(*arguments: Any) -> torch.Tensor:
+        there.append(fader.images.to_pixels(*arguments).as_subclass(OnAppleGpu))
+        return there[-1]
+
+    def assess() -> dict[str, Any]:
+        return selection.assess(network, judge, data, schema, torch.device("cpu"), lambda pictures: None)
+
+    found = assess()
+    monkeypatch.setattr(selection, "to_pixels", to_pixels)
+    assert assess() == found
+    with pytest.raises(TypeError, match="float64"):
+        there[0].double()
+
+
 def test_a_run_that_diverges_names_the_step_and_keeps_the_last_good_checkpoint(
     dataset: Path, classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -432,6 +469,20 @@ def test_a_checkpoint_of_another_run_is_refused(dataset: Path, classifier: Path,
     state["autoencoder"]["network"] = {"weight": torch.zeros(3)}
     torch.save(state, path)
     assert "of other networks" in refusal(lambda: run_training(dataset, run, classifier, steps=2))
+
+
+def test_a_checkpoint_from_before_a_setting_is_gone_on_with(dataset: Path, classifier: Path, tmp_path: Path) -> None:
+    """Of the run too the setting is not known; its default is what was computed."""
+    run = run_training(dataset, tmp_path / "run", classifier, steps=2)
+    [path] = checkpoints(run / "checkpoints")
+    state = torch.load(path, weights_only=True)
+    del state["settings"]["ema"]
+    torch.save(state, path)
+    about = json.loads((run / "run.json").read_text())
+    del about["config"]["training"]["ema"]
+    (run / "run.json").write_text(json.dumps(about))
+    run_training(dataset, run, classifier, steps=2)
+    assert "ema is 0.0 there, 0.5 here" in refusal(lambda: run_training(dataset, run, classifier, steps=2, ema=0.5))
 
 
 def test_one_process_trains_in_a_folder(dataset: Path, classifier: Path, tmp_path: Path) -> None:

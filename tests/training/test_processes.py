@@ -374,8 +374,26 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(processes, "find_device", torch.device)
+    monkeypatch.setattr("torch.zeros", lambda *shape, device: pytest.fail(f"{device} was used before"))
     with pytest.raises(UserError, match=r"4 processes .* has 2 GPU"), processes.joined("auto"):
+        pass
+
+
+def test_a_process_touches_its_own_gpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    touched: list[torch.device] = []
+    monkeypatch.setattr("torch.zeros", lambda *shape, device: touched.append(device))
+    monkeypatch.setattr(torch.cuda, "set_device", touched.append)
+    assert processes._own_device("auto") == torch.device("cuda", 1)
+    assert set(touched) == {torch.device("cuda", 1)}
+
+
+def test_a_group_that_makes_no_sense_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    with pytest.raises(UserError, match="WORLD_SIZE two; start the processes with torchrun"), processes.joined("cpu"):
         pass
 
 

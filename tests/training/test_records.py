@@ -48,3 +48,27 @@ def test_window_names_the_first_update_that_was_not_finite() -> None:
     for a, b in ((1.0, 1.0), (2.0, float("inf")), (float("nan"), 3.0)):
         window.add({"a": torch.tensor(a), "b": torch.tensor(b)})
     assert window.first_not_finite() == (1, {"a": 2.0, "b": float("inf")})
+
+
+def test_tensorboard_has_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Board:
+        def __init__(self) -> None:
+            self.scalars: dict[tuple[str, int], float] = {}
+
+        def add_scalar(self, name: str, number: float, step: int) -> None:
+            self.scalars[name, step] = number
+
+        def close(self) -> None:
+            pass
+
+    board = Board()
+    monkeypatch.setattr("fader.training.records._tensorboard", lambda folder, step: board)
+    with Records(tmp_path, 0) as records:
+        records.append("evaluation", 7, {"mse": 0.5, "accuracy": {"Hat": 0.75, "Beard": 1.0}})
+        records.append("epoch", 8, {"stage": "generator", "epoch": 1})
+    assert board.scalars == {
+        ("evaluation/mse", 7): 0.5,
+        ("evaluation/accuracy/Hat", 7): 0.75,
+        ("evaluation/accuracy/Beard", 7): 1.0,
+        ("epoch/epoch", 8): 1,
+    }

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -228,24 +228,45 @@ def test_encoding_micro_batches_twice_moves_the_running_statistics_once() -> Non
         torch.testing.assert_close(ours, literal, rtol=1e-12, atol=1e-12)
 
 
-def test_optional_losses_reach_the_decoder_and_their_own_players() -> None:
+@pytest.mark.parametrize("loss", ["patchgan_weight", "classifier_weight"])
+def test_an_optional_loss_reaches_the_decoder_and_its_own_player(loss: str) -> None:
     classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 32 * 32, SCHEMA.code_size))
-    training = dataclasses.replace(CONFIG.training, patchgan_weight=0.1, classifier_weight=0.1)
+    weight: dict[str, Any] = {loss: 0.1}
+    training = dataclasses.replace(CONFIG.training, **weight)
     players = Players.create(dataclasses.replace(CONFIG, training=training), SCHEMA, CPU, classifier)
     plain = Players.create(CONFIG, SCHEMA, CPU)
     plain.autoencoder.network.load_state_dict(players.autoencoder.network.state_dict())
     plain.discriminator.network.load_state_dict(players.discriminator.network.state_dict())
     before = copy.deepcopy(classifier.state_dict())
+    patches = players.patch_discriminator
+    first = copy.deepcopy(list(patches.network.parameters())) if patches else []
     (x, y), *_ = batches(1)
     numbers = training_step(players, x, y, 0.1, SCHEMA, training)
-    assert {"patch_discriminator", "patch_realism", "classifier"} <= numbers.keys()
-    training_step(plain, x, y, 0.1, SCHEMA, CONFIG.training)
+    its_own = {"patchgan_weight": {"patch_discriminator", "patch_realism"}, "classifier_weight": {"classifier"}}[loss]
+    assert training_step(plain, x, y, 0.1, SCHEMA, CONFIG.training).keys() == numbers.keys() - its_own
+    assert its_own <= numbers.keys()
     ours, theirs = next(players.autoencoder.network.parameters()), next(plain.autoencoder.network.parameters())
     assert not torch.equal(ours, theirs)
+    assert (patches is None) == (loss != "patchgan_weight")
+    if patches is not None:
+        assert all(not torch.equal(a, b) for a, b in zip(patches.network.parameters(), first, strict=True))
     for name, tensor in classifier.state_dict().items():
         assert torch.equal(tensor, before[name])
     assert plain.patch_discriminator is None
     assert plain.classifier is None
+
+
+def test_whole_numbers_will_do_for_rates() -> None:
+    """As in a configuration that a program writes."""
+    (x, y), *_ = batches(1)
+    weights = []
+    for one, five in ((0, 5), (0.0, 5.0)):
+        training = dataclasses.replace(CONFIG.training, beta1=one, clip=five)
+        torch.manual_seed(0)
+        players = Players.create(dataclasses.replace(CONFIG, training=training), SCHEMA, CPU)
+        training_step(players, x, y, 1, SCHEMA, training)
+        weights.append(torch.cat([p.flatten() for p in players.autoencoder.network.parameters()]))
+    assert torch.equal(*weights)
 
 
 def test_categorical_attributes_train() -> None:

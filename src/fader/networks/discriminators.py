@@ -44,7 +44,8 @@ class LatentDiscriminator(nn.Module):
 class PatchDiscriminator(nn.Module):
     """Tells pictures from decodings, patch by patch (PatchGAN): four 4x4 convolutions, three of stride 2.
 
-    Pixels [B, C, S, S] to logits [B, 1, S/8 - 1, S/8 - 1]; their mean over patches is the picture's.
+    Pixels [B, C, S, S] to logits [B, 1, S/8 - 1, S/8 - 1], each with a loss of its own. (The release takes the mean of
+    their sigmoids over the patches, and the loss of that.)
     """
 
     def __init__(self, channels: int, width: int = 32) -> None:

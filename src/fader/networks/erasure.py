@@ -63,7 +63,8 @@ class LinearErasure(nn.Module):
             total += both.sum(dim=0)
             products.addmm_(both[:, :features].T, both)
         mean = total / count
-        covariance, cross = (products / count - torch.outer(mean[:features], mean)).split([features, code_size], dim=1)
+        products.div_(count).sub_(torch.outer(mean[:features], mean))  # In place: there are few larger matrices.
+        covariance, cross = products.split([features, code_size], dim=1)
         covariance.diagonal().add_(RIDGE * covariance.diagonal().mean())
         read = torch.linalg.solve(covariance, cross)
         # A code that is constant, given by the others or unreadable adds nothing: hence the pseudo-inverse.

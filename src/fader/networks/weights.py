@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -12,9 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fader.errors import UserError
-from fader.networks.blocks import place
-
-Network = TypeVar("Network", bound=nn.Module)
+from fader.networks.blocks import Network, place
 
 
 def save_weights(network: nn.Module, path: Path, half: bool = False) -> None:

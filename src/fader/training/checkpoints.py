@@ -64,7 +64,7 @@ def newest_checkpoint(folder: Path, settings: dict[str, Any] | None = None) -> d
     """The state of the newest checkpoint that is whole, or None if there is none at all.
 
     Newer ones that are damaged are named, and set aside as `*.damaged`. Raises UserError if all are, or if one is of
-    another version or its `settings` are others than these.
+    another version or its `settings` are others than these, as far as it names them.
     """
     damaged: list[Path] = []
     for path in reversed(checkpoints(folder)):
@@ -72,8 +72,10 @@ def newest_checkpoint(folder: Path, settings: dict[str, Any] | None = None) -> d
         if state is None:
             damaged.append(path)
             continue
-        found = state.get("settings")  # None before they were kept.
-        if settings is not None and found is not None and (others := differences(found, settings)):
+        found = state.get("settings", {})  # They were not kept at first.
+        # A setting that came later it does not name; what that was in this run, run.json says.
+        known = {name: value for name, value in (settings or {}).items() if name in found}
+        if others := differences(found, known):
             raise UserError(
                 f"{path}: this checkpoint is of a run with other settings ({'; '.join(others)}); delete it to go on"
                 " without it."

@@ -93,8 +93,14 @@ def train_classifier(
 
     On a CPU the weights are a function of the data, the configuration and the number of threads. `what` is said beside
     the progress bar. In `progress_folder`, if given, checkpoints are kept while it trains, which the same call goes on
-    from after an interruption. Raises UserError if there are not two training pictures, or no validation picture.
+    from after an interruption. Raises UserError if there are not two training pictures, or no validation picture, or if
+    the pictures' side is none of SIZES.
     """
+    if dataset.size not in SIZES:
+        raise UserError(
+            f"{dataset.path}: its pictures are of {dataset.size} pixels; a classifier needs a power of two from"
+            f" {SIZES[0]}: prepare them with another --size."
+        )
     indices = dataset.indices("train")
     batch_size = min(config.batch_size, len(indices))
     if batch_size < 2:

@@ -67,12 +67,12 @@ def uncompiled(config: TrainingConfig) -> AbstractContextManager[Any]:
 
 
 def keep_latent_precise(encoder: Encoder) -> None:
-    """In bfloat16, compute what follows the encoder's last convolution in float32.
+    """In bfloat16, compute what follows the last convolution before what the discriminator reads in float32.
 
     There the gradients of both losses meet. A sum of two bfloat16 numbers, rounded to bfloat16, is often the larger
     one, and lambda makes the adversary's far smaller: it would be lost. Behind a norm in float32 it is not.
     """
-    _, after_convolution, *_ = encoder.layers[-1].children()
+    _, after_convolution, *_ = encoder.layers[-1 - encoder.skips].children()
     after_convolution.register_forward_pre_hook(_in_float32)
 
 

@@ -28,6 +28,7 @@ from fader.files import locked, replacing
 from fader.images import Framing, save_picture
 from fader.interruption import Interruption, interruptions
 from fader.model import Model, attribute_reader, save_model
+from fader.networks.blocks import Network
 from fader.networks.icgan import IcGAN
 from fader.networks.weights import load_weights, save_weights
 from fader.parallel import rank_and_count
@@ -41,7 +42,6 @@ from fader.training.icgan_stages import (
     GanStage,
     GeneratedPictures,
     LabelledPictures,
-    Network,
     Stage,
     agreement,
     learning_share,
@@ -88,10 +88,16 @@ def train_icgan(
             f" --channels {config.network.channels}."
         )
     pictures, batch_size = len(data.indices("train")), config.training.batch_size
-    if learning_share(config, pictures) < batch_size:
+    learnt_from = learning_share(config, pictures)
+    if learnt_from < batch_size:
         raise UserError(
             f"{dataset} has {pictures} training pictures, of which the encoders learn from"
             f" {1 - config.training.held_out:.0%}; a batch takes {batch_size}."
+        )
+    if learnt_from == pictures:
+        raise UserError(
+            f"{dataset} has {pictures} training pictures, of which a share of {config.training.held_out:g} to hold out"
+            " is none; give a larger --held-out."
         )
     chosen_device = find_device(device)
     with locked(output), enough_memory(output):
@@ -189,7 +195,10 @@ class Trainer:
                     about = {"stage": stage.name, "epoch": epoch, **found, "seconds": seconds}
                     records.append("epoch", self.before + done, about)
                     say(f"{what}, epoch {epoch}: " + ", ".join(f"{n} {v:.4f}" for n, v in _flat(found)))
-                if ends or self.interruption.signal or time.monotonic() - started > CHECKPOINT_SECONDS:
+                # Also before an epoch's last update, which is all that an interruption while its end is looked into
+                # leaves to be done again.
+                due = ends or done + 1 in stage.epoch_ends or time.monotonic() - started > CHECKPOINT_SECONDS
+                if due or self.interruption.signal:
                     self._refuse_divergence(window, what)
                     save()
                     pause()

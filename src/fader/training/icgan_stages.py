@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import numpy as np
 import torch
@@ -20,14 +20,13 @@ from fader.config import IcganConfig
 from fader.datasets.prepared import PreparedDataset
 from fader.errors import UserError
 from fader.images import from_pixels, save_picture, to_pixels
+from fader.networks.blocks import Network
 from fader.networks.icgan import Discriminator, Generator, make_attribute_encoder, make_noise_encoder
 from fader.objectives import Numbers
 from fader.progress import progress
 from fader.training.player import Player
 from fader.training.run import IcganRun
 from fader.training.sampling import READ_AHEAD, Sampler
-
-Network = TypeVar("Network", bound=nn.Module)
 
 BETA2 = 0.999  # Of Adam.
 BATCH = 128  # Pictures at once where nothing is learnt.
@@ -330,7 +329,8 @@ class EncoderStage(Stage[nn.Sequential]):
         total = 0.0
         for batch in _batches(self.held_out):
             pixels, target = self.pictures.pairs(batch)
-            total += float((network(pixels) - target).square().mean(dim=1).double().sum())
+            errors = (network(pixels) - target).square().mean(dim=1)
+            total += float(errors.cpu().double().sum())  # Apple's GPUs have no float64.
             pause()
         network.train()
         return total / len(self.held_out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,8 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Adam
 
 from fader.errors import UserError
-from fader.networks.blocks import place
+from fader.networks.blocks import Network, place
 from fader.training import processes
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 class Player(Generic[Network]):
@@ -33,7 +31,8 @@ class Player(Generic[Network]):
         """`clip`: the norm of the gradient, at most; `shared`: all processes have it, and average its gradients."""
         self.network = place(network, device)
         self.clip, self.shared = clip, shared
-        self.optimizer = Adam(network.parameters(), lr=learning_rate, betas=betas, fused=True)
+        beta1, beta2 = map(float, betas)  # Adam takes no whole number, not even 0.
+        self.optimizer = Adam(network.parameters(), lr=learning_rate, betas=(beta1, beta2), fused=True)
 
     @contextmanager
     def update(self) -> Iterator[None]:

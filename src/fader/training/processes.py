@@ -22,10 +22,11 @@ from torch.distributed import Store, TCPStore, rendezvous  # type: ignore[attr-d
 
 from fader.devices import find_device
 from fader.errors import CommonError, Interrupted, ProcessLostError, UserError
+from fader.networks.blocks import Network
+from fader.parallel import rank_and_count
 from fader.progress import console
 
 Result = TypeVar("Result")
-Network = TypeVar("Network", bound=nn.Module)
 
 MEETING_TIMEOUT = timedelta(minutes=5)  # For processes that start later than others.
 STEP_TIMEOUT = timedelta(minutes=10)  # For a process that hangs. One that ends is noticed at once.
@@ -58,7 +59,7 @@ def joined(device: str) -> Iterator[torch.device]:
     Raises UserError if there is no such device or if the processes do not find each other, and ProcessLostError if one
     of them ends before the block does.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if rank_and_count()[1] == 1:
         yield find_device(device)
         return
     own = _own_device(device)
@@ -85,13 +86,13 @@ def _own_device(name: str) -> torch.device:
         raise UserError(f"Several processes compute on a CUDA GPU each or on the CPU; --device cannot be {name!r}.")
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
-    device = find_device("cuda")
     processes, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
-    if processes > gpus:
+    if 0 < gpus < processes:
         raise UserError(
             f"{processes} processes were started on this machine, which has {gpus} GPU(s); start as many as that, or"
             " add --device cpu."
         )
+    device = find_device("cuda")
     torch.cuda.set_device(device)
     return device
 

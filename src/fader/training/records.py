@@ -29,17 +29,18 @@ class Records:
         self._board = _tensorboard(folder, step)
 
     def append(self, kind: str, step: int, numbers: Mapping[str, Any]) -> None:
-        """Add a record of this kind ("train" or "evaluation"), after `step` updates.
+        """Add a record of this kind ("train", "evaluation" or, of an IcGAN, "epoch"), after `step` updates.
 
-        Raises UserError if the disk does not take it.
+        Numbers may be grouped by name, as those of attributes are. Raises UserError if the disk does not take it.
         """
         line = json.dumps({"kind": kind, "step": step, **numbers}, allow_nan=False) + "\n"
         with writing(self.path):
             write_all(self._file, line.encode())
         if self._board is not None:
-            for name, number in numbers.items():
-                if isinstance(number, int | float):
-                    self._board.add_scalar(f"{kind}/{name}", number, step)
+            for name, value in numbers.items():
+                for part, number in value.items() if isinstance(value, Mapping) else [("", value)]:
+                    if isinstance(number, int | float):
+                        self._board.add_scalar("/".join(filter(None, (kind, name, part))), number, step)
 
     def sync(self) -> None:
         """Make sure that what was appended is on the disk: to be called before a checkpoint is written."""

@@ -71,7 +71,7 @@ def assess(
         labels = torch.from_numpy(dataset.labels[chosen][:, columns]).to(device)
         latent = network.encoder(pixels)
         decoded = network.decoder(latent, schema.code(network.own_values(latent, labels)))
-        errors[torch.from_numpy(positions)] = familiarity.reconstruction_errors(pixels, decoded).double().cpu()
+        errors[torch.from_numpy(positions)] = familiarity.reconstruction_errors(pixels, decoded).cpu().double()
         for k, name in enumerate(schema.names):
             swapped = schema.flipped(labels, name)
             seen, _ = schema.predictions(classifier(network.decoder(latent, schema.code(swapped))))
@@ -92,9 +92,15 @@ def selection_classifier(run: AnyRun, dataset: PreparedDataset, given: Path | No
 
     `device` is where it is trained; what is returned is on the CPU.
 
-    Raises UserError if the one given is of other attributes or pictures.
+    Raises UserError if the one given is of other attributes or pictures, or another than the run has.
     """
-    if not run.classifier.exists():
+    if run.classifier.exists():
+        if given is not None and not _alike(load_classifier(given), load_classifier(run.classifier)):
+            raise UserError(
+                f"{given}: the run in {run.folder} has another classifier, which its evaluations so far are by; leave"
+                " out --classifier to go on with it, or name another output."
+            )
+    else:
         if given is None:
             progress_folder = run.folder / "classifier-progress"
             classifier = train_classifier(
@@ -114,6 +120,14 @@ def selection_classifier(run: AnyRun, dataset: PreparedDataset, given: Path | No
         save_classifier(classifier, run.classifier)
     shutil.rmtree(run.folder / "classifier-progress", ignore_errors=True)
     return load_classifier(run.classifier)
+
+
+def _alike(one: Classifier, other: Classifier) -> bool:
+    """Whether two classifiers, on the CPU, see the same in all pictures."""
+    if (one.schema, one.size, one.channels, one.config) != (other.schema, other.size, other.channels, other.config):
+        return False
+    theirs = other.network.state_dict()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in one.network.state_dict().items())
 
 
 def front(evaluations: Sequence[Evaluation]) -> list[Evaluation]:

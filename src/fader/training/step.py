@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,13 @@ from torch import Tensor, nn
 from fader import objectives
 from fader.attributes import Schema
 from fader.config import Config, TrainingConfig
+from fader.memory import sent
 from fader.networks.autoencoder import AutoEncoder, Encoder, Latent
+from fader.networks.blocks import Network
 from fader.networks.discriminators import LatentDiscriminator, PatchDiscriminator
 from fader.objectives import Numbers
 from fader.training import computing, processes
 from fader.training.player import Player
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass
@@ -156,7 +156,7 @@ def _losses_on_random_decodings(
 ) -> tuple[Tensor, Numbers]:
     """The optional losses, on pictures decoded with the labels of other pictures of the batch."""
     forward = partial(computing.forward, config=config)
-    others = labels[torch.randperm(len(labels)).to(labels.device, non_blocking=True)]
+    others = labels[sent(torch.randperm(len(labels)), labels.device)]
     decoded = forward(players.autoencoder.network.decoder, latent, schema.code(others))
     total, numbers = torch.zeros((), device=pixels.device), Numbers()
     if players.patch_discriminator is not None:
