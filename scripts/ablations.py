@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fader import markdown
+from fader import cli, markdown
 from fader.config import PRESETS, Config, configure
 from fader.evaluation.evaluate import evaluate
 from fader.images import save_picture
@@ -83,7 +84,7 @@ def main(portraits: Path, output: Path, results: Path, names: Sequence[str], ste
     runs = [(seed, name) for name in names for seed in ABLATIONS[name].seeds]
     for seed, name in sorted(runs, key=lambda run: run[0]):
         run, config = output / f"{name}-{seed}", ABLATIONS[name].config(seed, steps)
-        if any(kept["config"] == config.to_json() for kept in read_results(results)):
+        if run.name in read_results(results, steps):
             continue
         say(f"{run}: {ABLATIONS[name].what}.")
         train(portraits, run, config, classifier=classifier)
@@ -92,9 +93,18 @@ def main(portraits: Path, output: Path, results: Path, names: Sequence[str], ste
             file.write(json.dumps({"run": run.name, "config": config.to_json(), "report": kept_of(report)}) + "\n")
 
 
-def read_results(path: Path) -> list[dict[str, Any]]:
-    """The lines of a file of results; none if there is none."""
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+def read_results(path: Path, steps: int) -> dict[str, dict[str, Any]]:
+    """By run, what a file of results keeps of its report; a line of other settings than those of this script is none.
+
+    A setting that a line lacks is one that there was not yet, and has its default.
+    """
+    lines = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    settings = {f"{name}-{seed}": one.config(seed, steps) for name, one in ABLATIONS.items() for seed in one.seeds}
+    return {
+        line["run"]: line["report"]
+        for line in lines
+        if line["run"] in settings and Config.from_json(line["config"]) == settings[line["run"]]
+    }
 
 
 def kept_of(report: dict[str, Any]) -> dict[str, Any]:
@@ -111,9 +121,9 @@ def kept_of(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def show(output: Path, results: Path) -> str:
+def show(output: Path, results: Path, steps: int) -> str:
     """Tables of all runs that are done, with one number a seed, and where the figure is."""
-    kept = {line["run"]: line["report"] for line in read_results(results)}
+    kept = read_results(results, steps)
     reports = {
         name: found
         for name, ablation in ABLATIONS.items()
@@ -247,6 +257,10 @@ if __name__ == "__main__":
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     kept_in = given.results or given.output / "results.jsonl"
-    if not given.table:
-        main(given.portraits, given.output, kept_in, given.only, given.steps)
-    print(show(given.output, kept_in), end="")
+
+    def run() -> None:
+        if not given.table:
+            main(given.portraits, given.output, kept_in, given.only, given.steps)
+        print(show(given.output, kept_in, given.steps), end="")
+
+    sys.exit(cli.exit_code(run))

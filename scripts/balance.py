@@ -4,16 +4,19 @@
 
 PORTRAITS is what `fader prepare portraits` made. Portraits with glasses are left out of its training split until 5% are
 left; validation and test pictures stay as they are. Then preset `small` is trained twice, and evaluated on all test
-portraits. About 25 minutes on two CPU cores for 4,000 steps; what is done already is not done again.
+portraits. About 25 minutes on two CPU cores for 4,000 steps; trainings that are done are not done again,
+evaluations are.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from fader import cli
 from fader.config import configure
 from fader.datasets.prepared import SPLITS, DatasetWriter, PreparedDataset, open_dataset
 from fader.evaluation.evaluate import evaluate
@@ -23,7 +26,7 @@ from fader.training.loop import train
 ATTRIBUTE, SHARE = "Eyeglasses", 0.05
 
 
-def main(portraits: Path, output: Path, steps: int = 4000) -> None:
+def main(portraits: Path, output: Path, steps: int) -> None:
     thinned = output / "thinned"
     if not thinned.exists():
         write_thinned(open_dataset(portraits), thinned)
@@ -60,4 +63,9 @@ def write_thinned(data: PreparedDataset, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("portraits", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("steps", type=int, nargs="?", default=4000)
+    given = parser.parse_args()
+    sys.exit(cli.exit_code(lambda: main(given.portraits, given.output, given.steps)))

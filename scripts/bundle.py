@@ -10,6 +10,7 @@ is none). All of it is kept in RUN/bundle. A few minutes on two CPU cores.
 
 from __future__ import annotations
 
+import argparse
 import shlex
 import shutil
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from fader import familiarity, markdown
+from fader import cli, familiarity, markdown
 from fader.config import ClassifierConfig, Config, configure
 from fader.datasets.portraits.source import FRAMING
 from fader.datasets.portraits.specification import NAME
@@ -206,4 +207,8 @@ def _weight(weight: float) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("trained_on")
+    given = parser.parse_args()
+    sys.exit(cli.exit_code(lambda: main(given.run, given.trained_on)))

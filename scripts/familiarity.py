@@ -8,29 +8,31 @@ are looked at, evenly spaced. A minute on two CPU cores.
 
 from __future__ import annotations
 
+import argparse
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from fader import markdown
+from fader import cli, markdown
 from fader.datasets.pictures import PictureFiles, is_picture
 from fader.datasets.prepared import open_dataset
 from fader.familiarity import MEASURES, limits
-from fader.locations import parse
+from fader.locations import ModelLocation, parse
 from fader.model import Model, load
 
 LOOKED_AT = 300
 
 
-def main(location: str, portraits: Path, others: list[Path]) -> None:
-    model = load(parse(location))
+def main(location: ModelLocation, portraits: Path, others: list[Path]) -> None:
+    model = load(location)
     data = open_dataset(portraits)
     kinds = {"portraits of the test split": data.images[data.indices("test")]}
     kinds |= changed(kinds["portraits of the test split"][:LOOKED_AT]) | drawn(model.size)
-    kinds |= {path.parent.name if path.suffix else path.name: pictures(path, model) for path in others}
+    kinds |= {title: pictures(path, model) for title, path in titled(others).items()}
     rows = []
     for kind, arrays in kinds.items():
         errors = model.encode_framed(np.ascontiguousarray(arrays)).errors.numpy()
@@ -39,6 +41,12 @@ def main(location: str, portraits: Path, others: list[Path]) -> None:
         rows.append([kind, f"{len(arrays):,}", f"{np.median(errors[:, 0]):.4f}", *(f"{share:.1%}" for share in shares)])
     print(f"Limits: {limits(model.errors)}\n")
     print(markdown.table(["pictures", "number", "median error", "error", "error over variance", "familiar"], rows))
+
+
+def titled(paths: Sequence[Path]) -> dict[str, Path]:
+    """Folders and archives by name, an archive by its folder's; by the whole path where names are alike."""
+    names = [path.parent.name if path.suffix else path.name for path in paths]
+    return {str(path) if names.count(name) > 1 else name: path for name, path in zip(names, paths, strict=True)}
 
 
 def changed(portraits: np.ndarray) -> dict[str, np.ndarray]:
@@ -83,4 +91,9 @@ def pictures(path: Path, model: Model) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), [Path(path) for path in sys.argv[3:]])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=parse)
+    parser.add_argument("portraits", type=Path)
+    parser.add_argument("pictures", type=Path, nargs="*")
+    given = parser.parse_args()
+    sys.exit(cli.exit_code(lambda: main(given.model, given.portraits, given.pictures)))

@@ -9,9 +9,10 @@ import pytest
 import fader
 from fader import locations
 from fader.cli import main
-from fader.locations import called, is_name, parse, path_of
+from fader.locations import called, is_name, parse, path_of, titles
 from fader.model import FILES, save_model
 from tests.models import tiny_model
+from tests.refusals import refusal
 
 HERE = Path.cwd()
 
@@ -48,6 +49,17 @@ def test_a_path_is_never_a_name() -> None:
 def test_what_models_are_called() -> None:
     given = ("portraits", "hf:someone/faces", "runs/demo", "runs/demo/model", Path("runs/demo/"), ".")
     assert [called(one) for one in given] == ["portraits", "hf:someone/faces", "demo", "demo", "demo", HERE.name]
+
+
+def test_what_several_models_are_called() -> None:
+    one, other = Path("one/demo/model"), Path("other/demo")
+    assert titles([one, "portraits"]) == ["demo", "portraits"]
+    assert titles([one, other]) == [str(one), str(other)]
+    assert titles([one, other], ["A", "A"]) == ["A", "A"]
+    assert "tell them apart" in refusal(lambda: titles([one, one]))
+    assert "tell them apart" in refusal(lambda: titles([one, other], ["A", " "]))
+    assert "2 models and 1 names" in refusal(lambda: titles([one, other], ["A"]))
+    assert "no model" in refusal(lambda: titles([]))
 
 
 def test_a_folder_of_the_same_name(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -80,8 +80,14 @@ def differences(config: Config, other: Config) -> dict[str, Any]:
 
 def test_tables_and_frontier_of_the_runs_that_are_done(script: Any, tmp_path: Path) -> None:
     ablations, results = script("ablations"), tmp_path / "results.jsonl"
-    assert ablations.read_results(results) == []
-    for name, seen, unexplained in (("plain-0", 0.9, 0.1), ("no-ramp-1", 0.7, 0.3), ("plain-1", 0.8, 0.2)):
+    assert ablations.read_results(results, 100) == {}
+    runs = [(100, "plain-0", 0.9, 0.1), (100, "no-ramp-1", 0.7, 0.3), (100, "plain-1", 0.8, 0.2)]
+    # Of other settings: a longer run, and one from when `plain` was with erase.
+    runs += [(200, "plain-0", 0.1, 0.9), (100, "demo-0", 0.2, 0.8)]
+    for steps, name, seen, unexplained in runs:
+        of, _, seed = name.rpartition("-")
+        config = ablations.ABLATIONS[of].config(int(seed), steps).to_json()
+        del config["training"]["ema"]  # As if there had been no such setting then.
         report = {
             "mean_swap_accuracy": seen,
             "swap": {"A": {"accuracy": 1.0, "gain_to_absent": 0.5}, "B": {"accuracy": 0.25, "gain_to_absent": 0.75}},
@@ -93,8 +99,10 @@ def test_tables_and_frontier_of_the_runs_that_are_done(script: Any, tmp_path: Pa
         }
         assert ablations.kept_of({**report, "meta": {"size": 64}}) == report
         with results.open("a") as file:
-            file.write(json.dumps({"run": name, "config": {}, "report": report}) + "\n")
-    shown = ablations.show(tmp_path, results)
+            run = name.replace("demo", "plain")
+            file.write(json.dumps({"run": run, "config": config, "report": report}) + "\n")
+    assert list(ablations.read_results(results, 200)) == ["plain-0"]
+    shown = ablations.show(tmp_path, results, 100)
     rows = [line.split(" | ") for line in shown.splitlines() if line.startswith(("| plain", "| no"))]
     assert [row[0] for row in rows] == ["| plain", r"| no\-ramp"]
     assert rows[0][2:] == [
@@ -232,18 +240,30 @@ def test_table_1_has_the_papers_rows_of_three_models_and_an_icgan(script: Any) -
     ]
 
 
-def test_a_script_says_in_a_sentence_what_it_cannot_use(script: Any, tmp_path: Path) -> None:
-    for name, words in (("paper", "nowhere"), ("flowers", "images.zip"), ("faces", "attributes.csv")):
-        done = subprocess.run(
-            [sys.executable, SCRIPTS / f"{name}.py", tmp_path / "nowhere", tmp_path / "out"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 2
-        assert done.stderr.startswith("fader: ")
-        assert words in done.stderr
-        assert done.stderr.count("\n") == 1
+@pytest.mark.usefixtures("script")
+def test_a_script_says_in_a_sentence_what_it_cannot_use(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = {"paper": "nowhere", "flowers": "images.zip", "faces": "attributes.csv"}
+    said |= dict.fromkeys(["ablations", "balance", "bundle", "familiarity"], "nowhere")
+    for name, words in said.items():
+        path = str(SCRIPTS / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [path, str(tmp_path / "nowhere"), str(tmp_path / "out")])
+        with pytest.raises(SystemExit) as left:
+            runpy.run_path(path, run_name="__main__")
+        assert left.value.code == 2
+        said_of_it = capsys.readouterr().err
+        assert said_of_it.startswith("fader: ")
+        assert words in said_of_it
+        assert said_of_it.count("\n") == 1
+
+
+def test_archives_of_one_folder_are_two_kinds_of_pictures(script: Any) -> None:
+    paths = [Path("here/cats"), Path("flowers/images.zip"), Path("more/one.zip"), Path("more/two.zip")]
+    assert script("familiarity").titled(paths) == {
+        **{"cats": paths[0], "flowers": paths[1]},
+        **{str(Path("more/one.zip")): paths[2], str(Path("more/two.zip")): paths[3]},
+    }
 
 
 class Brightening:

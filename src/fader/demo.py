@@ -9,7 +9,7 @@ from fader.config import configure
 from fader.datasets.portraits.source import prepare_portraits
 from fader.evaluation.evaluate import REPORT, evaluate
 from fader.evaluation.report import summary
-from fader.files import read_json
+from fader.files import read_json, spelled_out
 from fader.model import load
 from fader.progress import say
 from fader.training.loop import train
@@ -23,7 +23,7 @@ def demo(output: Path, count: int, steps: int | None = None, device: str = "auto
 
     Raises UserError if `output` holds something else.
     """
-    dataset = output.with_name(f"portraits-{count}")
+    dataset = spelled_out(output).with_name(f"portraits-{count}")
     if not dataset.exists():
         say(f"1 of 3: drawing {count:,} portraits into {dataset}.")
         prepare_portraits(dataset, count=count)

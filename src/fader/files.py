@@ -212,6 +212,11 @@ def parse_json(data: bytes, name: str) -> Any:
         raise UserError(f"{name}: it cannot be read as JSON ({error}).") from None
 
 
+def spelled_out(path: Path) -> Path:
+    """The same path with a name at its end, which `.` and `..` are not."""
+    return path.resolve() if path.name in ("", "..") else path
+
+
 def is_url(location: str | os.PathLike[str]) -> bool:
     """Whether this is an address such as s3://bucket/faces and not a path."""
     return isinstance(location, str) and "://" in location

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from fader import hub
+from fader.errors import UserError
 from fader.files import is_url
 from fader.progress import say
 
@@ -40,6 +41,25 @@ def called(location: ModelLocation) -> str:
         return str(location)
     path = path.absolute()
     return path.parent.name if path.name == "model" else path.name
+
+
+def titles(locations: Sequence[ModelLocation], names: Sequence[str] = ()) -> list[str]:
+    """What each of several models is called: its name of those given, else that of its folder, no two of them alike.
+
+    Names that are given may be alike. Raises UserError.
+    """
+    if not locations:
+        raise UserError("There is no model; name one run or model at least.")
+    if names and len(names) != len(locations):
+        raise UserError(
+            f"There are {len(locations)} models and {len(names)} names for them; give one for each with --names."
+        )
+    found = list(names) or list(map(called, locations))
+    if not names and len(set(found)) < len(found):
+        found = list(map(str, locations))
+    if (not names and len(set(found)) < len(found)) or not all(title.strip() for title in found):
+        raise UserError(f"The models are called {', '.join(found)}; tell them apart with --names.")
+    return found
 
 
 def fetched(location: ModelLocation, files: Sequence[str]) -> Path:

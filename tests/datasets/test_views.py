@@ -14,7 +14,7 @@ from fader.datasets import celeba
 from fader.datasets.prepared import open_dataset
 from fader.datasets.views import WHOLE, part, view
 from fader.errors import UserError
-from fader.evaluation.judged import ICGAN_CROP, judged, seen_in
+from fader.evaluation.judged import ICGAN_CROP, judged, judged_part, seen_in
 from fader.images import Framing, from_pixels, to_array, to_picture, to_pixels
 
 FADER = Framing(celeba.CROP, celeba.PICTURE_SIZE)
@@ -46,6 +46,12 @@ def test_a_dataset_is_seen_as_if_its_pictures_were_cut(portraits: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(("size", "judged_size"), [(64, 64), (50, 32), (48, 32), (32, 32)])
+def test_a_judge_takes_powers_of_two(portraits: Path, size: int, judged_size: int) -> None:
+    seen = judged(view(open_dataset(portraits), Framing(), size))
+    assert (seen.size, seen.images[:1].shape) == (judged_size, (1, judged_size, judged_size, 3))
+
+
 def test_smaller_pictures_and_their_counterfactuals(portraits: Path) -> None:
     data = open_dataset(portraits)
     small = view(data, Framing.from_json(data.info["framing"]), 32)
@@ -61,6 +67,10 @@ def test_smaller_pictures_and_their_counterfactuals(portraits: Path) -> None:
 
 def test_what_is_missing_of_a_picture_is_refused(portraits: Path) -> None:
     data = open_dataset(portraits)
+    whole = replace(data, info={**data.info, "framing": Framing(None, celeba.PICTURE_SIZE).to_json()})
+    assert judged_part(FADER, whole) == WHOLE
+    with pytest.raises(UserError, match="does not see all of a picture that is judged"):
+        judged_part(ICGAN, whole)
     with pytest.raises(UserError, match="a part is missing"):
         view(replace(data, info={**data.info, "framing": ICGAN.to_json()}), FADER, 64)
 

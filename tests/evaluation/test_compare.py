@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from PIL import Image
 
 from fader.attributes import Schema
-from fader.config import JUDGE
+from fader.config import JUDGE, ClassifierConfig
+from fader.datasets.prepared import DatasetWriter, open_dataset
 from fader.errors import UserError
+from fader.evaluation import compare as module
 from fader.evaluation import judge as judge_module
 from fader.evaluation import naturalness as naturalness_module
 from fader.evaluation.compare import compare
 from fader.evaluation.report import comparison_summary
-from fader.model import save_model
+from fader.files import new_folder
+from fader.model import Model, save_model
+from fader.networks.classifier import make_classifier
+from fader.training.classifier import Classifier
 from tests.models import tiny_model
+
+SCHEMA = Schema.binary(["Hat"])
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +41,12 @@ def models(tmp_path: Path) -> list[Path]:
     save_model(tiny_model(Schema.binary(["Smiling", "Hat"]), size=64), tmp_path / "two" / "model")
     save_model(tiny_model(Schema.binary(["Hat"])), tmp_path / "one" / "model")
     return [tmp_path / "two" / "model", tmp_path / "one" / "model"]
+
+
+def selected_by(architecture: Literal["strided", "residual"]) -> Model:
+    """A tiny model with a classifier of this architecture."""
+    config = ClassifierConfig(architecture, width=4, max_width=8, hidden=8)
+    return replace(tiny_model(SCHEMA), classifier=make_classifier(config, 32, 3, SCHEMA), classifier_config=config)
 
 
 def test_models_of_other_sizes_and_attributes(models: list[Path], portraits: Path, tmp_path: Path) -> None:
@@ -88,12 +102,48 @@ def test_what_cannot_be_compared_is_refused_with_nothing_written(
         compare(models, output, portraits, names=["a"])
     with pytest.raises(UserError, match="called alike"):
         compare(models, output, portraits, names=["a", "a"])
-    with pytest.raises(UserError, match="called alike"):
+    with pytest.raises(UserError, match="--names"):
         compare([models[0], models[0]], output, portraits)
-    with pytest.raises(UserError, match="nothing to compare"):
+    with pytest.raises(UserError, match="no model"):
         compare([], output, portraits)
     save_model(tiny_model(Schema.binary(["Hat"]), size=128), tmp_path / "large")
     with pytest.raises(UserError, match="--size 128"):
         compare([*models, tmp_path / "large"], output, portraits)
+    save_model(selected_by("residual"), tmp_path / "residual")
+    save_model(tiny_model(SCHEMA, with_classifier=False), tmp_path / "none")
+    for some in ([models[1], tmp_path / "residual"], [tmp_path / "none", tmp_path / "residual", models[1]]):
+        with pytest.raises(UserError, match="classifiers of one architecture"):
+            compare(some, output, portraits)
     assert not output.exists()
     assert not (tmp_path / "out-judge").exists()
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_whichever_model_comes_first_the_judge_is_not_of_the_selecting_kind(
+    portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[int, int]
+) -> None:
+    chosen = []
+
+    def find(*arguments: Any) -> Classifier:
+        chosen.append(arguments[4].architecture)
+        raise UserError("Enough.")
+
+    monkeypatch.setattr(module, "find_judge", find)
+    save_model(tiny_model(SCHEMA, with_classifier=False), tmp_path / "0")
+    save_model(selected_by("residual"), tmp_path / "1")
+    with pytest.raises(UserError, match="Enough"):
+        compare([tmp_path / str(i) for i in order], tmp_path / "out", portraits)
+    assert chosen == ["residual"]
+
+
+def test_one_picture_has_no_naturalness(models: list[Path], portraits: Path, tmp_path: Path) -> None:
+    data = open_dataset(portraits)
+    chosen = [data.indices("test")[0], *data.indices("train")[:20], *data.indices("valid")]
+    with new_folder(tmp_path / "data") as folder, DatasetWriter(folder, data.schema, data.size, 3) as writer:
+        for i in chosen:
+            writer.add(data.images[i], data.labels[i], int(data.splits[i]), str(data.names[i]))
+        writer.finish(data.info["framing"], {})
+    comparison = compare(models[1:], tmp_path / "out", tmp_path / "data", device="cpu")
+    assert comparison["systems"]["one"]["meta"]["pictures"] == 1
+    assert comparison["systems"]["one"]["naturalness"] is None
+    assert "Naturalness" not in (tmp_path / "out" / "report.md").read_text()

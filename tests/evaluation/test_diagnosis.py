@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -75,6 +76,20 @@ def test_causes_and_settings(numbers: dict[str, float], step: int, cause: str, s
     assert [one["cause"] for one in found] == [cause]
     assert setting in found[0]["setting"]
     assert "30%" in found[0]["finding"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "setting"),
+    [
+        ({"probe": 0.9}, "--adversarial-weight 0.008 or --steps 2000"),
+        ({"unexplained": 0.2}, "--steps 2000 or a larger --width"),
+    ],
+)
+def test_an_adversary_that_was_off(numbers: dict[str, float], setting: str) -> None:
+    off = replace(TRAINING, adversarial_weight=0.0)
+    assert [one["setting"] for one in diagnose(report(accuracy=0.3, **numbers), SCHEMA, off, 1000)["Smiling"]] == [
+        setting
+    ]
 
 
 def test_several_causes_are_all_named() -> None:

@@ -12,11 +12,14 @@ from PIL import Image
 
 from fader.attributes import Schema
 from fader.config import JUDGE
+from fader.datasets.portraits.source import prepare_portraits
 from fader.datasets.prepared import open_dataset
 from fader.errors import UserError
+from fader.evaluation import evaluate as module
 from fader.evaluation import judge as judge_module
 from fader.evaluation.evaluate import evaluate
 from fader.evaluation.report import summary, to_markdown
+from fader.images import Framing
 from fader.model import save_model
 from tests.models import tiny_model
 
@@ -66,7 +69,9 @@ def test_it_writes_everything_once(model: Path, portraits: Path, tmp_path: Path)
     assert evaluate(model, portraits, output=output, device="cpu", overwrite=True) == report
 
 
-def test_what_cannot_be_evaluated_is_refused_with_nothing_written(model: Path, portraits: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_evaluated_is_refused_with_nothing_written(
+    model: Path, portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output = tmp_path / "report"
     with pytest.raises(UserError, match="--output"):
         evaluate(model, portraits)
@@ -79,6 +84,17 @@ def test_what_cannot_be_evaluated_is_refused_with_nothing_written(model: Path, p
     save_model(tiny_model(SCHEMA, size=128), tmp_path / "large")
     with pytest.raises(UserError, match="pictures of 64 pixels"):
         evaluate(tmp_path / "large", portraits, output=output)
+    in_part = tiny_model(SCHEMA, size=64, framing=Framing((30, 40, 168, 178), (178, 218)))
+    save_model(in_part, tmp_path / "part")
+    cut = open_dataset(portraits)
+    monkeypatch.setattr(
+        module,
+        "open_dataset",
+        lambda _: replace(cut, info={**cut.info, "framing": Framing(None, (178, 218)).to_json()}),
+    )
+    with pytest.raises(UserError, match="does not see all of a picture that is judged"):
+        evaluate(tmp_path / "part", portraits, output=output)
+    monkeypatch.undo()
     save_model(tiny_model(Schema.binary(["Moustache"]), size=64), tmp_path / "other")
     with pytest.raises(UserError, match="'Moustache'"):
         evaluate(tmp_path / "other", portraits, output=output)
@@ -88,6 +104,17 @@ def test_what_cannot_be_evaluated_is_refused_with_nothing_written(model: Path, p
         evaluate(model, portraits, output=tmp_path / "mine", overwrite=True)
     assert not output.exists()
     assert not (tmp_path / "report-judge").exists()
+
+
+def test_pictures_of_a_side_that_is_no_power_of_two(tmp_path: Path) -> None:
+    prepare_portraits(tmp_path / "data", count=40, size=48, workers=1)
+    save_model(tiny_model(SCHEMA), tmp_path / "model")
+    first, second = (
+        evaluate(tmp_path / "model", tmp_path / "data", output=tmp_path / "report", device="cpu", overwrite=overwrite)
+        for overwrite in (False, True)
+    )
+    assert first == second
+    assert first["meta"]["judged_size"] == 32
 
 
 def test_names_are_shown_as_they_are(model: Path, portraits: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from fader.attributes import Attribute, Schema
 from fader.config import JUDGE, ClassifierConfig
 from fader.errors import UserError
 from fader.evaluation import judge as module
-from fader.evaluation.judge import find_judge
+from fader.evaluation.judge import find_judge, judge_beside
 from fader.networks.classifier import make_classifier
 from fader.training.classifier import Classifier, load_classifier, save_classifier, train_classifier
 from tests.evaluation.world import SCHEMA, world
@@ -81,6 +81,34 @@ def test_a_judge_of_other_pictures_only_where_it_is_named(tmp_path: Path, capsys
     assert find(tmp_path / "judge", named=True).info["dataset"] == OTHER.fingerprint
     assert "other pictures" in capsys.readouterr().err
     assert find(tmp_path / "judge", overwrite=True).info["dataset"] == world().fingerprint
+
+
+@pytest.mark.parametrize("file", ["config.json", "classifier.safetensors"])
+def test_a_damaged_judge_that_nobody_named_is_replaced(tmp_path: Path, file: str) -> None:
+    save(tmp_path / "judge")
+    (tmp_path / "judge" / file).write_bytes((tmp_path / "judge" / file).read_bytes()[:50])
+    with pytest.raises(UserError, match="add --overwrite"):
+        find(tmp_path / "judge")
+    with pytest.raises(UserError, match=file):
+        find(tmp_path / "judge", named=True, overwrite=True)
+    assert find(tmp_path / "judge", overwrite=True).config == SHORT
+    assert load_classifier(tmp_path / "judge").config == SHORT
+
+
+def test_something_else_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "judge" / "letter.txt").write_text("mine")
+    monkeypatch.delattr(module, "train_classifier")  # Refused before anything is trained.
+    with pytest.raises(UserError, match="something else"):
+        find(tmp_path / "judge", overwrite=True)
+
+
+def test_it_lies_beside_the_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert judge_beside(Path("out/report")) == Path("out/report-judge")
+    (tmp_path / "here" / "sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "sub")
+    assert judge_beside(Path()) == tmp_path / "here" / "sub-judge"
+    assert judge_beside(Path("..")) == tmp_path / "here-judge"
 
 
 def test_a_judge_may_know_more_but_not_other_values(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fader.config import JUDGE
 from fader.evaluation import naturalness as module
 from fader.evaluation.bootstrap import intervals, values
 from fader.evaluation.judged import judged
 from fader.evaluation.naturalness import naturalness
+from fader.images import from_pixels, to_pixels
+from fader.metrics import frechet_distance
 from fader.networks.classifier import make_classifier
 from tests.evaluation.world import SCHEMA, Model, Unmoved, judge, world
 
@@ -55,6 +57,25 @@ def test_real_pictures_cannot_be_told_apart_and_striped_ones_can(monkeypatch: py
     assert set(found["striped"]["swap"]) == {"Square", "Shade"}
 
 
+class Dark(nn.Module):
+    """Logits of [made, real]: how light the even columns are, with an offset."""
+
+    def __init__(self, offset: float) -> None:
+        super().__init__()
+        self.offset = offset
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        real = pixels[..., ::2].mean(dim=(1, 2, 3)) + self.offset
+        return torch.stack([torch.zeros_like(real), real], dim=1)
+
+
+def test_the_scores_of_the_two_classifiers_are_not_ranked_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    offsets = iter((0.0, 100.0))
+    monkeypatch.setattr(module, "train_classifier", lambda *_: replace(judge(), network=Dark(next(offsets))))
+    found = naturalness({"striped": Striped()}, judge(), world(), "test", CPU, means)["striped"]
+    assert np.all(found["reconstruction"]["auc"] == 1.0)  # Each classifier tells all; ranked together it were 0.75.
+
+
 def test_features_are_the_judges_unless_others_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
     trained = make_classifier(replace(JUDGE, width=4, max_width=8), 16, 1, SCHEMA).eval()
     classifier = replace(judge(), network=trained)
@@ -63,5 +84,10 @@ def test_features_are_the_judges_unless_others_are_given(monkeypatch: pytest.Mon
     with torch.inference_mode():
         assert torch.allclose(last(classifier.features(pixels)), trained(pixels))
     monkeypatch.setattr(module, "CONFIG", replace(module.CONFIG, width=4, max_width=4, epochs=0.2))
-    figures = naturalness({"model": Model()}, classifier, world(), "test", CPU)["model"]["reconstruction"]
-    assert figures["fid"][0] == pytest.approx(0.0, abs=1e-6)
+    data, model = world(), Model(noise=0.1)
+    found = naturalness({"model": model}, classifier, data, "test", CPU)["model"]["reconstruction"]
+    real = to_pixels(data.images[data.indices("test")], CPU)
+    made = to_pixels(from_pixels(real + model.noise), CPU)
+    expected = frechet_distance(classifier.features(real).numpy(), classifier.features(made).numpy())
+    assert found["fid"][0] == pytest.approx(expected, rel=1e-3)
+    assert found["fid"][0] > 1e-3

@@ -103,6 +103,15 @@ def test_raters_choose_between_the_candidates(run: Path, portraits: Path, tmp_pa
     assert "serve it" in refusal(lambda: export(study.folder, tmp_path / "turk", "https://example.org"))
 
 
+def test_damaged_records_are_refused(run: Path, tmp_path: Path) -> None:
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    (run / "metrics.jsonl").write_text("\n".join([lines[0].replace('"mse"', '"mess"'), *lines[1:]]) + "\n")
+    assert "metrics.jsonl: a record of an evaluation is damaged" in refusal(lambda: select(run, tmp_path / "s"))
+    (run / "metrics.jsonl").write_text("")
+    assert "no epoch is finished" in refusal(lambda: select(run, tmp_path / "s"))
+    assert not (tmp_path / "s").exists()
+
+
 def test_one_candidate_is_no_choice(run: Path, tmp_path: Path) -> None:
     lines = (run / "metrics.jsonl").read_text().splitlines()
     (run / "metrics.jsonl").write_text(lines[0] + "\n")

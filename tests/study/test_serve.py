@@ -238,7 +238,7 @@ def test_no_acknowledged_answer_is_lost_to_kill_9(study: Study) -> None:
             one.start()
         enough.wait(60)
         while sum(map(len, acknowledged)) < 40 and any(one.is_alive() for one in raters):
-            pass
+            time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         for one in raters:
             one.join(60)

@@ -64,6 +64,34 @@ def test_a_hit_has_every_picture_once(study: Study, tmp_path: Path) -> None:
     assert not list((tmp_path / "turk").rglob("key.json"))
 
 
+def test_what_is_left_is_named(study: Study, tmp_path: Path) -> None:
+    export(study.folder, tmp_path / "turk", URL, a_hit=len(study.tasks[0].items) - 1)
+    assert (tmp_path / "turk" / "task-1-rest.csv").exists()
+    text = (tmp_path / "turk" / "README.md").read_text()
+    assert {"task-N.html", "task-N.csv", "task-N-rest.html", "task-N-rest.csv"} <= set(re.findall("`(.+?)`", text))
+
+
+def test_pictures_that_were_moved_away(study: Study, tmp_path: Path) -> None:
+    export(study.folder, tmp_path / "turk", URL)
+    before = sorted(path.name for path in (tmp_path / "turk").iterdir())
+    (study.folder / "pictures").rename(tmp_path / "server")
+    assert "put it back" in refusal(lambda: export(study.folder, tmp_path / "turk", URL, overwrite=True))
+    assert sorted(path.name for path in (tmp_path / "turk").iterdir()) == before
+
+
+def test_imported_answers_take_places(study: Study, tmp_path: Path) -> None:
+    file = results(study, tmp_path / "batch.csv", lambda picture, worker: 0, workers=study.raters)
+    lines = file.read_text().splitlines()
+    with open_answers(study) as answers:
+        everything = answers.free("f" * 32)
+        (tmp_path / "part.csv").write_text("\n".join(lines[:-1]) + "\n")
+        import_results(study.folder, tmp_path / "part.csv")
+        # One HIT wants another Worker still, so there is a place for one rater more.
+        assert answers.free("f" * 32) == [*(task for task in everything if task != "task-1"), "task-1"]
+        import_results(study.folder, file)
+        assert answers.free("f" * 32) == [task for task in everything if task != "task-1"]
+
+
 def test_names_cannot_break_the_template(study: Study, tmp_path: Path) -> None:
     path = study.folder / "study.json"
     data = json.loads(path.read_text())

@@ -23,9 +23,14 @@ Figures = dict[str, Any]
 
 def resamplings(pictures: int) -> np.ndarray:
     """How often each of N pictures counts, float [1 + R, N]: once, then as often as it was drawn. Has no seed."""
-    count = min(RESAMPLINGS, max(LEAST, NUMBERS // pictures))
-    drawn = np.random.default_rng(0).multinomial(pictures, np.full(pictures, 1 / pictures), size=count)
+    shares, count = np.full(pictures, 1 / pictures), resampling_count(pictures)
+    drawn = np.random.default_rng(0).multinomial(pictures, shares, size=count)
     return np.concatenate([np.ones((1, pictures)), drawn])
+
+
+def resampling_count(pictures: int) -> int:
+    """How many resamplings there are of so many pictures, R."""
+    return min(RESAMPLINGS, max(LEAST, NUMBERS // pictures))
 
 
 def values(figures: Figures) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fader.attributes import Schema
+from fader.config import ClassifierConfig
 from fader.datasets.prepared import Location
 from fader.datasets.views import view
 from fader.errors import UserError
@@ -14,14 +15,14 @@ from fader.evaluation.bootstrap import differences
 from fader.evaluation.charts import strength_chart
 from fader.evaluation.evaluate import REPORT, dataset_for, measure_system, meta_for
 from fader.evaluation.gallery import extremes_figure, systems_figure
-from fader.evaluation.judge import find_judge
+from fader.evaluation.judge import find_judge, judge_beside
 from fader.evaluation.judged import judged
 from fader.evaluation.naturalness import Extractor, naturalness
 from fader.evaluation.report import build_report, comparison_to_markdown, per_image_csv
 from fader.evaluation.results import meta_of
 from fader.files import new_folder, refuse_existing, write_json, write_text
 from fader.images import save_picture
-from fader.locations import ModelLocation, called
+from fader.locations import ModelLocation, titles
 from fader.model import Model, load
 
 FORMAT = {"format": "fader-comparison", "version": 1}
@@ -56,28 +57,25 @@ def compare(
 
     Returns the content of report.json. Raises UserError, with nothing written, on anything unusable.
     """
-    titles = _titles(locations, names)
+    called = titles(locations, names)
+    if len(set(called)) < len(called):
+        raise UserError(f"Two of the models are called alike: {', '.join(called)}; tell them apart with --names.")
     refuse_existing(output, overwrite, REPORT)
-    models = dict(zip(titles, (load(location, device) for location in locations), strict=True))
-    first = models[titles[0]]
+    models = dict(zip(called, (load(location, device) for location in locations), strict=True))
+    first = models[called[0]]
     data = dataset_for(locations, list(models.values()), dataset, split)
     together = _together(list(models.values()))
     shown = judged(data)
-    judge_folder = judge or output.with_name(f"{output.name}-judge")
+    judge_folder = judge or judge_beside(output)
     classifier = find_judge(
-        judge_folder, judge is not None, shown, together, first.classifier_config, first.device, overwrite
+        judge_folder, judge is not None, shown, together, _selecting(models), first.device, overwrite
     )
-    for name, model in models.items():
-        if model.classifier_config and model.classifier_config.architecture == classifier.config.architecture:
-            raise UserError(
-                f"{name} was selected by a classifier of the {classifier.config.architecture} architecture, as the"
-                f" judge in {judge_folder} is; compare models that were selected by classifiers of one architecture."
-            )
     systems = {
         name: measure_system(model, classifier, data, split, STRENGTH_PICTURES) for name, model in models.items()
     }
-    for name, found in naturalness(models, classifier, data, split, first.device, extractor).items():
-        systems[name].figures["naturalness"] = found
+    if len(data.indices(split)) > 1:  # Of which one half is told apart by what the other teaches.
+        for name, found in naturalness(models, classifier, data, split, first.device, extractor).items():
+            systems[name].figures["naturalness"] = found
     reports = {
         name: build_report(
             system.figures,
@@ -91,12 +89,12 @@ def compare(
     shared = ("dataset", "split", "judge", "judged_size", "judged_framing", "fader")
     comparison = {
         **FORMAT,
-        "meta": {key: reports[titles[0]]["meta"][key] for key in shared},
+        "meta": {key: reports[called[0]]["meta"][key] for key in shared},
         "systems": reports,
         "differences": {
-            name: differences(system.figures, systems[titles[0]].figures)
+            name: differences(system.figures, systems[called[0]].figures)
             for name, system in systems.items()
-            if name != titles[0]
+            if name != called[0]
         },
     }
     measurements = {name: system.measurements for name, system in systems.items()}
@@ -114,20 +112,20 @@ def compare(
     return comparison
 
 
-def _titles(locations: Sequence[ModelLocation], names: Sequence[str]) -> list[str]:
-    """What each model is called, no two alike. Raises UserError."""
-    if not locations:
-        raise UserError("There is nothing to compare; name runs or models.")
-    if names and len(names) != len(locations):
+def _selecting(models: Mapping[str, Model]) -> ClassifierConfig | None:
+    """A classifier that models by name were selected by, if they have any. Raises UserError if they are of two kinds.
+
+    The judge is of the other kind.
+    """
+    configs = {name: model.classifier_config for name, model in models.items() if model.classifier_config}
+    by_kind = {config.architecture: name for name, config in configs.items()}
+    if len(by_kind) > 1:
+        these = " and ".join(f"{name} was selected by a {kind} classifier" for kind, name in by_kind.items())
         raise UserError(
-            f"There are {len(locations)} models and {len(names)} names for them; give one each with --names."
+            f"{these}, so there is none left to judge both by; compare models that were selected by classifiers of one"
+            " architecture."
         )
-    found = list(names) or list(map(called, locations))
-    if len(set(found)) < len(found) and not names:
-        found = list(map(str, locations))
-    if len(set(found)) < len(found):
-        raise UserError(f"Two of the models are called alike: {', '.join(found)}; tell them apart with --names.")
-    return found
+    return next(iter(configs.values()), None)
 
 
 def _together(models: Sequence[Model]) -> Schema:

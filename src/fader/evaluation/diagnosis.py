@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from fader.attributes import Attribute, Schema
-from fader.config import TrainingConfig
+from fader.config import PRESETS, TrainingConfig
 
 # A fader does little where one of these is not reached.
 ACCURACY = 0.85  # Of its swaps.
@@ -95,18 +96,25 @@ def _causes(
             "latent leaks",
             f"a {reader} finds it in the latent ({probe:.0%}, chance {chance:.0%}), so the decoder need not look at"
             " the fader",
-            f"--adversarial-weight {2 * training.adversarial_weight:g} or --steps {2 * training.steps}",
+            f"--adversarial-weight {_more(training):g} or --steps {2 * training.steps}",
         )
+
+
+def _more(training: TrainingConfig) -> float:
+    """Twice its lambda; where that was 0, the one of the preset that trains about as long: short runs need more."""
+    like = min(PRESETS.values(), key=lambda preset: abs(math.log(preset.training.steps / training.steps)))
+    return 2 * training.adversarial_weight or like.training.adversarial_weight
 
 
 def _no_plain_cause(report: dict[str, Any], training: TrainingConfig) -> Cause:
     unexplained = report["reconstruction"]["unexplained"]
     if unexplained is not None and unexplained > BLURRED:
+        weight = training.adversarial_weight
+        less = f", a larger --width, or --adversarial-weight {weight / 2:g}" if weight else " or a larger --width"
         return Cause(
             "blurred",
             f"{unexplained:.0%} of the pictures stays unexplained, which leaves little to see of anything",
-            f"--steps {2 * training.steps}, a larger --width, or --adversarial-weight"
-            f" {training.adversarial_weight / 2:g}",
+            f"--steps {2 * training.steps}{less}",
         )
     return Cause(
         "unknown", "the latent hides it, it is frequent, and the judge is sure", f"--steps {2 * training.steps}"

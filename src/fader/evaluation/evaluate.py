@@ -16,8 +16,8 @@ from fader.evaluation.bootstrap import Figures
 from fader.evaluation.charts import strength_chart
 from fader.evaluation.diagnosis import diagnose
 from fader.evaluation.gallery import extremes_figure, swap_figure
-from fader.evaluation.judge import find_judge
-from fader.evaluation.judged import judged, judged_framing
+from fader.evaluation.judge import find_judge, judge_beside
+from fader.evaluation.judged import judged, judged_framing, judged_part
 from fader.evaluation.measure import Background, Measurements, look_at_training, measure
 from fader.evaluation.probe import L2
 from fader.evaluation.report import build_report, per_image_csv, to_markdown
@@ -67,7 +67,7 @@ def evaluate(
         output = run.folder / "evaluation"
     refuse_existing(output, overwrite, REPORT)
     data = dataset_for([location], [model], dataset, split)
-    judge_folder = judge or (run.folder / "judge" if run else output.with_name(f"{output.name}-judge"))
+    judge_folder = judge or (run.folder / "judge" if run else judge_beside(output))
     classifier = find_judge(
         judge_folder, judge is not None, judged(data), model.schema, model.classifier_config, model.device, overwrite
     )
@@ -163,5 +163,6 @@ def dataset_for(
             )
         data.columns(model.schema)
         view(data, model.framing, model.size)
+        judged_part(model.framing, data)
     data.indices(split)
     return data

@@ -11,9 +11,9 @@ from PIL import Image
 from fader import figures
 from fader.attributes import Schema
 from fader.datasets.prepared import PreparedDataset
-from fader.datasets.views import cut, part, view
+from fader.datasets.views import cut, view
 from fader.evaluation.counterfactuals import Swap, counterfactual, swapped, swaps
-from fader.evaluation.judged import judged, judged_framing
+from fader.evaluation.judged import judged, judged_part
 from fader.evaluation.measure import Measurements, SwapMeasurement
 from fader.evaluation.protocol import EditingModel
 from fader.images import from_pixels, to_pixels
@@ -62,8 +62,7 @@ def systems_figure(
     empty = np.full((len(indices), shown.size, shown.size, dataset.channels), 255, dtype=np.uint8)
     made: dict[str, list[np.ndarray]] = {}
     for system, model in systems.items():
-        seen, box = view(dataset, model.framing, model.size), part(model.framing, judged_framing(dataset))
-        assert box is not None
+        seen, box = view(dataset, model.framing, model.size), judged_part(model.framing, dataset)
         edits: list[Swap | None] = [None, *((model.schema.index(n), 1) for n in names if n in model.schema.names)]
         decoded = iter([cut(_decode(model, seen, indices, edit, device), box, shown.size) for edit in edits])
         made[system] = [next(decoded), *(next(decoded) if n in model.schema.names else empty for n in names)]

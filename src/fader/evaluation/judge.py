@@ -11,8 +11,15 @@ from fader.attributes import Schema
 from fader.config import JUDGE, ClassifierConfig
 from fader.datasets.prepared import PreparedDataset
 from fader.errors import UserError
+from fader.files import refuse_existing, spelled_out
 from fader.progress import say
-from fader.training.classifier import Classifier, load_classifier, save_classifier, train_classifier
+from fader.training.classifier import WEIGHTS, Classifier, load_classifier, save_classifier, train_classifier
+
+
+def judge_beside(output: Path) -> Path:
+    """Where the judge of a report of no run is kept: a folder beside the report's."""
+    output = spelled_out(output)
+    return output.with_name(f"{output.name}-judge")
 
 
 def find_judge(
@@ -36,28 +43,33 @@ def find_judge(
         device: Where it computes.
         overwrite: Whether an unusable judge that nobody named is replaced.
 
-    Raises UserError where the judge there is of the same architecture as the model's classifier, or cannot judge these
-    attributes or pictures.
+    Raises UserError where the judge there is damaged, is of the same architecture as the model's classifier, or cannot
+    judge these attributes or pictures.
     """
     own = own or ClassifierConfig()
     config = JUDGE if own.architecture != JUDGE.architecture else replace(ClassifierConfig(), seed=JUDGE.seed)
-    if folder.exists():
+    if folder.exists() and named:
         judge = load_classifier(folder, device)
-        problem = _problem(judge, dataset, schema, own)
-        same_pictures = judge.info["dataset"] == dataset.fingerprint
-        if named:
-            if problem:
-                raise UserError(f"{folder}: {problem}; name another with --judge.")
-            if not same_pictures:
-                say(f"The judge in {folder} was trained on other pictures than those of {dataset.path}.")
-            return judge
-        if not problem and same_pictures:
+        if problem := _problem(judge, dataset, schema, own):
+            raise UserError(f"{folder}: {problem}; name another with --judge.")
+        if judge.info["dataset"] != dataset.fingerprint:
+            say(f"The judge in {folder} was trained on other pictures than those of {dataset.path}.")
+        return judge
+    if folder.exists():
+        try:
+            judge = load_classifier(folder, device)
+            problem = _problem(judge, dataset, schema, own)
+            if not problem and judge.info["dataset"] != dataset.fingerprint:
+                problem = "this classifier was trained on other pictures"
+        except UserError as error:
+            problem = f"this classifier cannot be read: {str(error).removesuffix('.')}"
+        if not problem:
             return judge
         if not overwrite:
             raise UserError(
-                f"{folder}: {problem or 'this classifier was trained on other pictures'}; add --overwrite to train"
-                " another in its place, or name one with --judge."
+                f"{folder}: {problem}; add --overwrite to train another in its place, or name one with --judge."
             )
+        refuse_existing(folder, overwrite, WEIGHTS)  # Now rather than when another is trained.
     judge = train_classifier(dataset, schema, config, device, "Training the judge")
     save_classifier(judge, folder, overwrite=not named)
     return judge

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from fader.datasets import celeba
 from fader.datasets.prepared import PreparedDataset
-from fader.datasets.views import WHOLE, cut, framing_of, view
+from fader.datasets.views import WHOLE, cut, framing_of, part, view
+from fader.errors import UserError
 from fader.images import Box, Framing, from_pixels, to_pixels
 
 JUDGED_SIZE = 64  # The side at which pictures are judged, as in section 5.1.
@@ -27,8 +28,22 @@ def judged_framing(dataset: PreparedDataset) -> Framing:
 
 
 def judged(dataset: PreparedDataset) -> PreparedDataset:
-    """A dataset as the judge sees it: cut, and of 64 pixels (or fewer, where it has fewer)."""
-    return view(dataset, judged_framing(dataset), min(JUDGED_SIZE, dataset.size))
+    """A dataset as the judge sees it: cut, and of 64 pixels, or the largest power of two that it has."""
+    return view(dataset, judged_framing(dataset), 2 ** (min(JUDGED_SIZE, dataset.size).bit_length() - 1))
+
+
+def judged_part(framing: Framing, dataset: PreparedDataset) -> Box:
+    """Where in what a model makes of a dataset's pictures that is which is judged; `framing` is the model's.
+
+    Raises UserError if the model does not see all of it.
+    """
+    box = part(framing, judged_framing(dataset))
+    if box is None:
+        raise UserError(
+            f"{dataset.path}: the model does not see all of a picture that is judged; take pictures that were cut as"
+            " those that it was trained on."
+        )
+    return box
 
 
 def seen_in(pixels: Tensor, box: Box, size: int) -> Tensor:

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from fader import metrics
 from fader.attributes import Schema
 from fader.datasets.prepared import PreparedDataset
-from fader.datasets.views import part, view
-from fader.errors import UserError
+from fader.datasets.views import view
 from fader.evaluation import stgan
 from fader.evaluation.counterfactuals import Swap, counterfactuals, swapped, swaps
-from fader.evaluation.judged import judged, judged_framing, seen_in
+from fader.evaluation.judged import judged, judged_part, seen_in
 from fader.evaluation.probe import Probe, fit_probes
 from fader.evaluation.protocol import EditingModel
 from fader.images import from_pixels, to_pixels
@@ -178,8 +177,8 @@ def measure(
     dataset has them. Only numbers are kept.
     """
     schema = model.schema
-    shown, dataset = judged(dataset), view(dataset, model.framing, model.size)
     eye = Eye(judge, schema, model, dataset)
+    shown, dataset = judged(dataset), view(dataset, model.framing, model.size)
     indices = dataset.indices(split)
     columns = dataset.columns(schema)
     batches = split_batches(indices, model.size)
@@ -255,14 +254,11 @@ def measure(
 
 
 class Eye:
-    """A judge that looks at what a model makes of pictures, for the attributes of that model."""
+    """A judge that looks at what a model makes of a dataset's pictures, for the attributes of that model."""
 
     def __init__(self, judge: Classifier, schema: Schema, model: EditingModel, dataset: PreparedDataset) -> None:
-        box = part(model.framing, judged_framing(dataset))
-        if box is None:
-            raise UserError(f"{dataset.path}: the model does not see all of a picture that is judged.")
         self._judge = judge
-        self._box = box
+        self._box = judged_part(model.framing, dataset)
         places = torch.arange(judge.schema.code_size)
         self._places = torch.cat([places[judge.schema.slices[judge.schema.index(name)]] for name in schema.names])
         self._schema = schema

@@ -64,11 +64,7 @@ def naturalness(
     for (name, kind), of_kind in zip(kinds, scores[1:], strict=True):
         features = _features(extractor, made[name][kind], device)
         figures = {
-            "auc": metrics.auc(
-                np.concatenate([scores[0], of_kind]),
-                np.repeat([True, False], len(indices)),
-                np.concatenate([weights, weights], axis=1),
-            ),
+            "auc": _mean_auc(scores[0], of_kind, weights),
             "kid": metrics.kernel_distance(truth, features, weights),
             "fid": _once(metrics.frechet_distance(truth, features), len(weights)),
         }
@@ -82,7 +78,7 @@ def _made(
 ) -> Kinds:
     """What a system makes of pictures: uint8 [M, S, S, C] by kind; a categorical attribute moves to its next value."""
     schema, seen = model.schema, view(dataset, model.framing, model.size)
-    eye = Eye(judge, schema, model, seen)
+    eye = Eye(judge, schema, model, dataset)
     columns = seen.columns(schema)
     kinds: dict[str, list[np.ndarray]] = {}
     with progress("Pictures to tell from real ones", len(indices)) as bar:
@@ -106,13 +102,29 @@ def _held_out_scores(pictures: np.ndarray, device: torch.device) -> np.ndarray:
     """
     kinds, count = pictures.shape[:2]
     scores = np.empty((kinds, count), dtype=np.float32)
-    for half in (0, 1):
-        held_out = np.arange(count) % 2 == half
+    for held_out in _halves(count):
         classifier = train_classifier(_told_apart(pictures, held_out), REAL, CONFIG, device, "Real or made")
         for kind in range(kinds):
             logits = _features(classifier.network, pictures[kind, held_out], device)
             scores[kind, held_out] = logits[:, 1] - logits[:, 0]
     return scores
+
+
+def _mean_auc(real: np.ndarray, made: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """AUC [1 + R] of the scores [M] of real and made pictures, the mean of both halves.
+
+    Each half was scored by a classifier of its own, and nothing puts the scores of two on one scale.
+    """
+    areas = []
+    for half in _halves(len(real)):
+        scores, truth = np.concatenate([real[half], made[half]]), np.repeat([True, False], half.sum())
+        areas.append(metrics.auc(scores, truth, np.tile(weights[:, half], 2)))
+    return np.mean(areas, axis=0)
+
+
+def _halves(count: int) -> list[np.ndarray]:
+    """Which of so many pictures each half has, bool [count]."""
+    return [np.arange(count) % 2 == half for half in (0, 1)]
 
 
 def _told_apart(pictures: np.ndarray, held_out: np.ndarray) -> PreparedDataset:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fader import metrics
 from fader.attributes import Attribute, Schema
-from fader.evaluation.bootstrap import Figures, resamplings
+from fader.evaluation.bootstrap import Figures, resampling_count, resamplings
 from fader.evaluation.measure import Background, Inversion, Measurements, SwapMeasurement
 
 FIRST = 500  # Pictures of Table 1, in the paper.
@@ -23,7 +23,7 @@ def meta_of(measurements: Measurements, background: Background, schema: Schema) 
         "counterfactuals": len(m.indices) if m.swaps[0].errors is not None else 0,
         "mean_picture_of": background.pictures,
         "probe_trained_on": background.probe_pictures,
-        "resamplings": len(resamplings(len(m.indices))) - 1,
+        "resamplings": resampling_count(len(m.indices)),
         "training_shares": {
             attribute.name: dict(zip(attribute.values, shares.tolist(), strict=True))
             for attribute, shares in zip(schema, background.shares, strict=True)

@@ -28,15 +28,12 @@ ATTRIBUTES = (
 HAIR_COLOURS = ("Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair")
 CONFLICTS = {
     "Bald": ("Bangs",),
-    "Receding_Hairline": ("Bangs",),
     "Bangs": ("Bald", "Receding_Hairline"),
-    **{name: tuple(other for other in HAIR_COLOURS if other != name) for name in HAIR_COLOURS},
-    "Straight_Hair": ("Wavy_Hair",),
-    "Wavy_Hair": ("Straight_Hair",),
+    **{name: tuple(other for other in HAIR_COLOURS if other != name) for name in HAIR_COLOURS[:3]},
     "Mustache": ("No_Beard",),
     "No_Beard": ("Mustache",),
 }
-"""What is set to absent when an attribute becomes present."""
+"""What is set to absent when one of them becomes present."""
 
 
 def present(schema: Schema) -> list[int]:

@@ -49,8 +49,8 @@ def measure_strength(
     `judge` sees what `judged` makes of the dataset.
     """
     schema = model.schema
-    shown, dataset = judged(dataset), view(dataset, model.framing, model.size)
     eye = Eye(judge, schema, model, dataset)
+    shown, dataset = judged(dataset), view(dataset, model.framing, model.size)
     columns = dataset.columns(schema)
     indices = dataset.indices(split, pictures)
     binary = [k for k, attribute in enumerate(schema) if attribute.binary]

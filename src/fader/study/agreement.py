@@ -29,8 +29,8 @@ def share(hits: np.ndarray, pictures: np.ndarray, raters: np.ndarray) -> Share |
     The variance of the mean is that of Cameron, Gelbach and Miller (2011) for two ways of clustering: between pictures
     and between raters, less what both count; never below either of them, nor below that of independent answers. The
     interval is Wilson's for as many independent answers as would have that variance, with Student's quantile for the
-    fewer of pictures and raters; where all answers are alike, no
-    variance can be estimated, and every picture counts as one.
+    fewer of pictures and raters. Where all answers are alike, no variance can be estimated, and every picture counts as
+    one independent answer.
     """
     count = len(hits)
     if not count:

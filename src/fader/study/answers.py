@@ -129,7 +129,7 @@ class Answers:
 
     def _free(self, rater: str) -> list[str]:
         recently = int(time.time()) - AWAY
-        raters = {task.id: 0 for task in self._study.tasks}
+        raters = self._imported()
         own = set()
         counted = "SELECT COUNT(*) FROM answers a WHERE a.rater = s.rater AND a.task = s.task"
         for who, task, active, done in self._database.execute(
@@ -140,6 +140,17 @@ class Answers:
                 own |= {task} if who == rater else set()
         wanting = [task for task, count in raters.items() if count < self._study.raters and task not in own]
         return sorted(wanting, key=lambda task: raters[task])
+
+    def _imported(self) -> dict[str, int]:
+        """By task, how many raters from elsewhere every one of its items has at least."""
+        counts: dict[str, dict[str, int]] = {task: dict.fromkeys(items, 0) for task, items in self._items.items()}
+        assigned = "SELECT 1 FROM assignments s WHERE s.rater = a.rater AND s.task = a.task"
+        for task, item, count in self._database.execute(
+            f"SELECT task, item, COUNT(*) FROM answers a WHERE NOT EXISTS ({assigned}) GROUP BY task, item"
+        ):
+            if item in counts.get(task, ()):
+                counts[task][item] = count
+        return {task: min(of_items.values()) for task, of_items in counts.items()}
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

@@ -20,7 +20,7 @@ from fader.errors import UserError
 from fader.evaluation.judged import JUDGED_SIZE, judged_framing
 from fader.files import new_folder, refuse_existing, write_json
 from fader.images import Box, to_picture
-from fader.locations import ModelLocation, called
+from fader.locations import ModelLocation, titles
 from fader.model import Model, load
 from fader.progress import progress
 from fader.study.folder import ANSWERS, CONSENT, MOST_ZOOM, PICTURES, STUDY, Example, Item, Study, Task, write_key
@@ -107,15 +107,15 @@ def create(
         raise UserError(f"A study needs 2 pictures a row, 1 rater at least, and a zoom above 0 and up to {MOST_ZOOM}.")
     refuse_study(output, overwrite)
     texts = CONSENT if consent is None else read_consent(consent)
-    titles = _titles(locations, names)
+    called = titles(locations, names)
     models = [load(location, device) for location in locations]
     data = open_dataset(dataset)
-    schema = _schema(titles, models, attributes)
+    schema = _schema(called, models, attributes)
     size = min(JUDGED_SIZE, data.size, *(model.size for model in models))
-    studio = Studio(data, list(zip(titles, models, strict=True)), schema, size)
+    studio = Studio(data, list(zip(called, models, strict=True)), schema, size)
 
     generator = np.random.default_rng(seed)
-    rows = rows_of(list(dict.fromkeys(titles)))
+    rows = rows_of(list(dict.fromkeys(called)))
     plan = _plan(data, schema, rows, split, a_row, generator)
     study = Study(output, "Pictures", texts, raters, size, zoom, plan.tasks)
     key = {
@@ -124,8 +124,8 @@ def create(
         "kind": "table",
         "dataset": {"path": data.path, "fingerprint": data.fingerprint, "split": split},
         "systems": {
-            title: [str(location) for own, location in zip(titles, locations, strict=True) if own == title]
-            for title in titles
+            title: [str(location) for own, location in zip(called, locations, strict=True) if own == title]
+            for title in called
         },
         "rows": [row.title for row in rows],
         "attributes": list(schema.names),
@@ -300,17 +300,6 @@ def read_consent(path: Path) -> tuple[str, ...]:
     if not paragraphs or len(text) > MOST_TEXT:
         raise UserError(f"{path}: a consent text has a paragraph at least and up to {MOST_TEXT:,} characters.")
     return paragraphs
-
-
-def _titles(locations: Sequence[ModelLocation], names: Sequence[str]) -> list[str]:
-    if not locations:
-        raise UserError("There is no model to put before raters; name one run or model at least.")
-    if names and len(names) != len(locations):
-        raise UserError(f"There are {len(locations)} models and {len(names)} names; give one for each.")
-    titles = list(names) or list(map(called, locations))
-    if (not names and len(set(titles)) != len(titles)) or not all(title.strip() for title in titles):
-        raise UserError(f"The models are called {', '.join(titles)}; tell them apart with --names.")
-    return titles
 
 
 def _schema(titles: Sequence[str], models: Sequence[Model], attributes: Sequence[str]) -> Schema:

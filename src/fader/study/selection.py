@@ -21,10 +21,9 @@ from fader.progress import progress
 from fader.study.create import Names, read_consent, refuse_study, write_picture
 from fader.study.folder import CONSENT, PICTURES, STUDY, Item, Study, Task, write_key
 from fader.study.protocol import RATERS
-from fader.training.choice import candidate_network, fader_run, open_run_dataset
-from fader.training.records import read_records
+from fader.training.choice import candidate_network, candidates_of, fader_run, open_run_dataset
 from fader.training.run import Run
-from fader.training.selection import Evaluation, best, front, swap_rows
+from fader.training.selection import Evaluation, best, swap_rows
 
 PICTURES_SHOWN = 10
 MOST = 9  # Candidates: as many as there are number keys.
@@ -71,7 +70,7 @@ def select(
     refuse_study(output, overwrite)
     texts = CONSENT if consent is None else read_consent(consent)
     run = fader_run(folder)
-    candidates = _shown(front(read_records(run.metrics, "evaluation")))
+    candidates = _shown(candidates_of(run))
     if len(candidates) < 2:
         raise UserError(f"{folder}: it has {len(candidates)} candidates, and raters need two to choose from.")
     data = open_run_dataset(run, dataset)

@@ -42,11 +42,12 @@ $examples$items</crowd-form>
 """)
 README = Template("""# Mechanical Turk
 
-Each task of the study is a project of its own: `task-N.html` is its template, `task-N.csv` its batch.
+Each task of the study is a project of its own: `task-N.html` is its template, `task-N.csv` its batch. Where its
+pictures do not fill the last HIT, those left are one project more: `task-N-rest.html` and `task-N-rest.csv`.
 
 1. Put the folder `pictures` where the address that the batches name leads: $url
-2. On requester.mturk.com make a project for each task (Create, New Project, Other) and paste its template as the source
-   of the design. Ask for $raters assignments a HIT, from different Workers (that is the default).
+2. On requester.mturk.com make a project for each template (Create, New Project, Other) and paste the template as the
+   source of the design. Ask for $raters assignments a HIT, from different Workers (that is the default).
 3. Publish each project's batch with its CSV.
 4. When it is done, download each batch's results and read them in: fader study import STUDY Batch_N_results.csv
 
@@ -74,6 +75,11 @@ def export(folder: Path, output: Path, pictures_url: str, a_hit: int = A_HIT, ov
         raise UserError("A HIT has 1 picture at least.")
     if any(item.choices for task in study.tasks for item in task.items):
         raise UserError(f"{folder}: a study of candidates is for your own raters; serve it.")
+    shown = [item.picture for task in study.tasks for item in task.items]
+    shown += [example.picture for task in study.tasks for example in task.examples]
+    missing = [name for name in shown if not study.picture(name).is_file()]
+    if missing:
+        raise UserError(f"{study.picture(missing[0])}: this picture of the study is not there any more; put it back.")
     refuse_existing(output, overwrite, ABOUT)
     base = pictures_url.rstrip("/")
     with new_folder(output, overwrite, ABOUT) as temporary:

@@ -35,7 +35,7 @@ def show_candidates(
         overwrite: Whether `output` may be there already.
     """
     run = fader_run(folder)
-    candidates = _candidates(run)
+    candidates = candidates_of(run)
     if output is not None:
         refuse_existing(output, overwrite)
     data = open_run_dataset(run, dataset)
@@ -57,7 +57,7 @@ def show_candidates(
 def choose(folder: Path, epoch: int, dataset: Location | None = None) -> str:
     """Make the candidate of this epoch the run's model. Raises UserError if it is none."""
     run = fader_run(folder)
-    candidates = _candidates(run)
+    candidates = candidates_of(run)
     chosen = [one for one in candidates if one["epoch"] == epoch]
     if not chosen:
         there = ", ".join(str(one["epoch"]) for one in candidates)
@@ -113,7 +113,8 @@ def fader_run(folder: Path) -> Run:
     return Run(run.folder, run.config, run.schema, run.dataset, run.init)
 
 
-def _candidates(run: Run) -> list[Evaluation]:
+def candidates_of(run: Run) -> list[Evaluation]:
+    """The evaluations of a run's candidates, by epoch. Raises UserError if there is none, or a record is damaged."""
     evaluations = read_records(run.metrics, "evaluation")
     if not all(_is_evaluation(one, run) for one in evaluations):
         raise UserError(f"{run.metrics}: a record of an evaluation is damaged.")
