@@ -500,6 +500,7 @@ def compare(
         tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: those of their folders)")
     ] = (),
     judge: Folder = None,
+    inception: Annotated[Path | None, arg(metavar="WEIGHTS.pth", help_behavior_hint="")] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
 ) -> None:
@@ -512,10 +513,13 @@ def compare(
         split: Which of its splits.
         names: What to call the models, one for each.
         judge: A classifier folder to judge all by; by default one is trained and kept beside the output.
+        inception: The weights of the Inception network (weights-inception-2015-12-05-6726825d.pth), for KID and FID by
+            its features, as published ones are; by default they are of the judge's.
     """
     from fader.evaluation import compare, report
 
-    print(report.comparison_summary(compare.compare(models, output, dataset, split, names, judge, device, overwrite)))
+    found = compare.compare(models, output, dataset, split, names, judge, device, overwrite, inception)
+    print(report.comparison_summary(found))
 
 
 def swap(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 from PIL import Image
 
 from fader.attributes import Schema
 from fader.config import JUDGE, ClassifierConfig
 from fader.datasets.prepared import DatasetWriter, open_dataset
+from fader.datasets.views import view
 from fader.errors import UserError
 from fader.evaluation import compare as module
 from fader.evaluation import judge as judge_module
@@ -20,10 +23,16 @@ from fader.evaluation import naturalness as naturalness_module
 from fader.evaluation.compare import compare
 from fader.evaluation.report import comparison_summary
 from fader.files import new_folder
-from fader.model import Model, save_model
+from fader.images import from_pixels, to_pixels
+from fader.interop.inception import read_inception
+from fader.metrics import frechet_distance
+from fader.model import Model, load, save_model
+from fader.networks import inception as inception_module
 from fader.networks.classifier import make_classifier
+from fader.networks.inception import Inception
 from fader.training.classifier import Classifier
 from tests.models import tiny_model
+from tests.networks.inception_weights import made_up_weights
 
 SCHEMA = Schema.binary(["Hat"])
 
@@ -134,6 +143,29 @@ def test_whichever_model_comes_first_the_judge_is_not_of_the_selecting_kind(
     with pytest.raises(UserError, match="Enough"):
         compare([tmp_path / str(i) for i in order], tmp_path / "out", portraits)
     assert chosen == ["residual"]
+
+
+def test_kid_and_fid_are_by_inceptions_features_where_its_weights_are_given(
+    models: list[Path], portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = tmp_path / "weights.pth"
+    torch.save(made_up_weights(Inception()), weights)
+    monkeypatch.setattr(inception_module, "SIDE", 75)  # The smallest that it takes.
+    comparison = compare(models[:1], tmp_path / "out", portraits, device="cpu", inception=weights)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert comparison["meta"]["features"] == {"inception": digest}
+    assert f"SHA-256 {digest})" in (tmp_path / "out" / "report.md").read_text()
+    data, model, network = open_dataset(portraits), load(models[0]), read_inception(weights)
+    seen = view(data, model.framing, model.size)
+    indices = seen.indices("test")
+    pixels = to_pixels(seen.images[indices], torch.device("cpu"))
+    with torch.inference_mode():
+        own = torch.from_numpy(seen.labels[indices][:, seen.columns(model.schema)])
+        latent = model.encode_pixels(pixels)
+        decoded = model.decode_pixels(latent, model.own_values(latent, own))
+        rebuilt = to_pixels(from_pixels(decoded), torch.device("cpu"))
+        distance = frechet_distance(network(pixels).numpy(), network(rebuilt).numpy())
+    assert comparison["systems"]["two"]["naturalness"]["reconstruction"]["fid"] == pytest.approx(distance, rel=1e-3)
 
 
 def test_one_picture_has_no_naturalness(models: list[Path], portraits: Path, tmp_path: Path) -> None:

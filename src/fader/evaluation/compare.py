@@ -17,11 +17,12 @@ from fader.evaluation.evaluate import REPORT, dataset_for, measure_system, meta_
 from fader.evaluation.gallery import extremes_figure, systems_figure
 from fader.evaluation.judge import find_judge, judge_beside
 from fader.evaluation.judged import judged
-from fader.evaluation.naturalness import Extractor, naturalness
+from fader.evaluation.naturalness import naturalness
 from fader.evaluation.report import build_report, comparison_to_markdown, per_image_csv
 from fader.evaluation.results import meta_of
-from fader.files import new_folder, refuse_existing, write_json, write_text
+from fader.files import file_digest, new_folder, refuse_existing, write_json, write_text
 from fader.images import save_picture
+from fader.interop.inception import read_inception
 from fader.locations import ModelLocation, titles
 from fader.model import Model, load
 
@@ -38,7 +39,7 @@ def compare(
     judge: Path | None = None,
     device: str = "auto",
     overwrite: bool = False,
-    extractor: Extractor | None = None,
+    inception: Path | None = None,
 ) -> dict[str, Any]:
     """Measure models on the same pictures and write report.json, report.md, per_image.csv and figures into a folder.
 
@@ -52,8 +53,8 @@ def compare(
         judge: A classifier folder to judge all by, see `find_judge`; by default a folder beside the output.
         device: "auto", "cpu", "cuda", ...
         overwrite: Whether an older comparison may be replaced, and an unusable judge that was not named.
-        extractor: What KID and FID take features from, pixels [B, C, S, S] in [-1, 1] to [B, F], e.g. an Inception
-            network; by default the judge.
+        inception: The file of the Inception network's weights, see `read_inception`, for KID and FID to take features
+            from it as published ones do; by default they are the judge's.
 
     Returns the content of report.json. Raises UserError, with nothing written, on anything unusable.
     """
@@ -61,6 +62,7 @@ def compare(
     if len(set(called)) < len(called):
         raise UserError(f"Two of the models are called alike: {', '.join(called)}; tell them apart with --names.")
     refuse_existing(output, overwrite, REPORT)
+    network = read_inception(inception) if inception else None
     models = dict(zip(called, (load(location, device) for location in locations), strict=True))
     first = models[called[0]]
     data = dataset_for(locations, list(models.values()), dataset, split)
@@ -74,6 +76,7 @@ def compare(
         name: measure_system(model, classifier, data, split, STRENGTH_PICTURES) for name, model in models.items()
     }
     if len(data.indices(split)) > 1:  # Of which one half is told apart by what the other teaches.
+        extractor = network and network.to(first.device)
         for name, found in naturalness(models, classifier, data, split, first.device, extractor).items():
             systems[name].figures["naturalness"] = found
     reports = {
@@ -89,7 +92,10 @@ def compare(
     shared = ("dataset", "split", "judge", "judged_size", "judged_framing", "fader")
     comparison = {
         **FORMAT,
-        "meta": {key: reports[called[0]]["meta"][key] for key in shared},
+        "meta": {
+            **{key: reports[called[0]]["meta"][key] for key in shared},
+            "features": {"inception": file_digest(inception)} if inception else "judge",
+        },
         "systems": reports,
         "differences": {
             name: differences(system.figures, systems[called[0]].figures)

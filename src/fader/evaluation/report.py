@@ -115,9 +115,9 @@ def comparison_to_markdown(comparison: dict[str, Any]) -> str:
 {markdown.table(("system", "model"), models)}
 The same {next(iter(systems.values()))["meta"]["pictures"]:,} pictures of split {meta["split"]} of
 {markdown.escape(meta["dataset"]["path"])}, judged by one classifier of the {meta["judge"]["architecture"]} architecture
-(seed {meta["judge"]["seed"]}) at {meta["judged_size"]} x {meta["judged_size"]} pixels. What the numbers mean is in
-docs/evaluation.md. In brackets are 95% confidence intervals; those of the differences, which are paired on the same
-pictures, are in report.json.
+(seed {meta["judge"]["seed"]}) at {meta["judged_size"]} x {meta["judged_size"]} pixels. The features of KID and
+FID are {_features(meta["features"])}. What the numbers mean is in docs/evaluation.md. In brackets are 95% confidence
+intervals; those of the differences, which are paired on the same pictures, are in report.json.
 
 {tables(systems)}
 ## Differences to {markdown.escape(first)}
@@ -129,6 +129,12 @@ pictures, are in report.json.
 
 ![What the judge sees, and what it sees unchanged, at every value of the faders](strength.png)
 {extremes}"""
+
+
+def _features(features: str | dict[str, str]) -> str:
+    if isinstance(features, str):
+        return f"the {features}'s"
+    return f"the Inception network's (weights with the SHA-256 {features['inception']})"
 
 
 def _differences(differences: Mapping[str, Any]) -> str:

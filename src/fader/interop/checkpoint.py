@@ -14,7 +14,8 @@ import io
 import pickletools
 import struct
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -296,6 +297,20 @@ class Checkpoint:
         if self._storages.setdefault(storage.key, storage) != storage:
             raise ValueError("two storages under one name")
         return storage
+
+
+@contextmanager
+def opened(path: Path, modules: Collection[str]) -> Iterator[Checkpoint]:
+    """A file as a `Checkpoint`; errors that are raised in the block name it."""
+    try:
+        with Checkpoint(path, modules) as checkpoint:
+            yield checkpoint
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file.") from None
+    except OSError as error:
+        raise UserError(f"{path}: it cannot be read ({error.strerror or error}).") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def stored_tensor(value: Any) -> StoredTensor:

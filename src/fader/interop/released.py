@@ -12,9 +12,7 @@ Where their network is written down otherwise than ours, the weights are mapped 
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +23,9 @@ from fader.alignment import STANDARD
 from fader.attributes import BINARY, Attribute, Schema
 from fader.config import PRESETS, ClassifierConfig, Config, NetworkConfig, from_json
 from fader.errors import UserError
-from fader.files import refuse_existing
+from fader.files import file_digest, refuse_existing
 from fader.images import Framing
-from fader.interop.checkpoint import Checkpoint, Record, fields, stored_tensor
+from fader.interop.checkpoint import Checkpoint, Record, fields, opened, stored_tensor
 from fader.model import WEIGHTS, Model, save_model
 from fader.networks.autoencoder import AutoEncoder
 from fader.networks.blocks import Network, place
@@ -57,6 +55,7 @@ OPTIONAL = {"padding_mode": "zeros", "track_running_stats": None, "_use_running_
 SAME = {"Halving": "Conv2d", "UpsamplingNearest2d": "Upsample"}
 PASSED_OVER = ("Dropout", "Flatten")  # They compute nothing once a network is trained.
 UPSAMPLING = {"convtranspose": "transposed", "upsampling": "nearest", "pixelshuffle": "pixelshuffle"}
+MODULES = {AUTOENCODER, CLASSIFIER, *CONTAINERS, *LAYERS}
 MOST_LAYERS, MOST_CATEGORIES = 200, 1000
 
 
@@ -73,7 +72,7 @@ def import_released(path: Path, output: Path, classifier: Path | None = None, ov
 
 def read_released(path: Path, classifier: Path | None = None) -> Model:
     """The model in the authors' checkpoint. Raises UserError as `import_released` does."""
-    with _opened(path) as checkpoint:
+    with opened(path, MODULES) as checkpoint:
         record = _root(checkpoint, AUTOENCODER)
         schema = _schema(record)
         # How it was trained the file does not say.
@@ -88,7 +87,7 @@ def read_released(path: Path, classifier: Path | None = None) -> Model:
         _fill(network, weights)
     # All that they released is of CelebA, in the frame that STANDARD was measured in.
     framing = Framing(points=STANDARD)
-    model = Model(network, schema, config, framing, dataset={"imported": path.name, "sha256": _digest(path)})
+    model = Model(network, schema, config, framing, dataset={"imported": path.name, "sha256": file_digest(path)})
     if classifier is not None:
         model.classifier, model.classifier_config = _read_classifier(classifier, model)
     return model
@@ -96,7 +95,7 @@ def read_released(path: Path, classifier: Path | None = None) -> Model:
 
 def _read_classifier(path: Path, model: Model) -> tuple[nn.Module, ClassifierConfig]:
     """Their classifier, of the model's attributes."""
-    with _opened(path) as checkpoint:
+    with opened(path, MODULES) as checkpoint:
         record = _root(checkpoint, CLASSIFIER)
         size, channels, whole = fields(record).get("img_sz"), fields(record).get("img_fm"), _schema(record)
         if (size, channels) != (model.size, model.channels):
@@ -115,20 +114,6 @@ def _read_classifier(path: Path, model: Model) -> tuple[nn.Module, ClassifierCon
         weights |= {name: weights[name][rows] for name in last}
         network = _built(lambda: make_classifier(config, model.size, model.channels, model.schema))
         return _fill(network, weights), config
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Checkpoint]:
-    """A file of theirs; errors that are raised in the block name it."""
-    try:
-        with Checkpoint(path, {AUTOENCODER, CLASSIFIER, *CONTAINERS, *LAYERS}) as checkpoint:
-            yield checkpoint
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file.") from None
-    except OSError as error:
-        raise UserError(f"{path}: it cannot be read ({error.strerror or error}).") from None
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def _root(checkpoint: Checkpoint, kind: str) -> Record:
@@ -295,8 +280,3 @@ def _built(build: Callable[[], Network]) -> Network:
 def _fill(network: Network, weights: Mapping[str, Tensor]) -> Network:
     network.load_state_dict(weights, assign=True)
     return place(network.eval(), "cpu")
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
