@@ -9,6 +9,7 @@ import torch
 
 from fader.attributes import Attribute, Schema
 from fader.errors import UserError
+from tests.refusals import refusal
 
 COLORS = Attribute("Color", ("red", "green", "blue"))
 MIXED = Schema((Attribute("Smiling"), COLORS, Attribute("Hat")))
@@ -111,3 +112,8 @@ def test_selecting_and_naming_what_is_missing() -> None:
 def test_importing_attributes_and_configuration_does_not_import_torch() -> None:
     code = "import sys, fader.attributes, fader.config, fader.images, fader.files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_code_that_no_network_could_use_is_refused() -> None:
+    assert Schema.binary([f"a{k}" for k in range(500)]).code_size == 1000
+    assert "501 attributes with 1,002 values" in refusal(lambda: Schema.binary([f"a{k}" for k in range(501)]))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fader.errors import UserError
-from fader.files import clear_half_written, locked, new_folder, read_json, replacing, write_json
+from fader.files import MAX_JSON, clear_half_written, locked, new_folder, parse_json, read_json, replacing, write_json
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -139,7 +139,13 @@ def test_an_output_below_a_file_is_a_sentence(tmp_path: Path) -> None:
         pytest.fail("the block must not run")
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"{", b"\xff\xfe", b"[" * 100_000, b"[NaN]", b'{"a": -Infinity}', b"1e999", b"1" * 5000),
+        *(rb'"\ud800"', rb'{"\uDc00": 1}', rb'["\udc00\ud800"]'),
+    ],
+)
 def test_damaged_json_is_a_sentence(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file.json"
     path.write_bytes(content)
@@ -149,9 +155,20 @@ def test_damaged_json_is_a_sentence(tmp_path: Path, content: bytes) -> None:
         read_json(tmp_path / "missing.json")
 
 
+def test_json_of_absurd_size_is_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    path.write_bytes(b'"' + b"a" * (MAX_JSON - 2) + b'"')
+    assert len(read_json(path)) == MAX_JSON - 2
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UserError, match="over the limit of 16,777,216 bytes"):
+        read_json(path)
+
+
 def test_json_round_trip_and_no_numbers_that_json_has_not(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"ä": [1, 2.5, None]})
     assert read_json(tmp_path / "a.json") == {"ä": [1, 2.5, None]}
+    assert parse_json(rb'["\ud83d\ude00", 1e3, -0.5]', "b") == ["\U0001f600", 1000.0, -0.5]
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "b.json", float("nan"))
     assert not (tmp_path / "b.json").exists()

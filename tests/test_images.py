@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+from fader import images
 from fader.errors import UserError
 from fader.images import (
     SRGB,
@@ -162,7 +164,7 @@ def test_what_is_no_picture_is_refused_in_one_sentence(tmp_path: Path) -> None:
         (".", "folder"),
         ("text.jpg", "not a picture"),
         ("cut.jpg", "truncated"),
-        ("program.png", "PostScript"),
+        ("program.png", "not a picture"),
     ]:
         with pytest.raises(UserError, match=reason) as caught:
             open_picture(tmp_path / name)
@@ -180,6 +182,70 @@ def test_a_picture_of_too_many_pixels_is_refused_before_it_is_decoded(side: int)
     bomb = b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
     with pytest.raises(UserError, match="limit of 100 million"):
         open_picture(io.BytesIO(bomb), "bomb.png")
+
+
+def iptc(content: bytes) -> bytes:
+    """A file that Pillow takes for IPTC and whose content it opens as a picture of any format."""
+    fields = [(3, 60, b"\x01\x00"), (3, 20, b"\x0a"), (3, 30, b"\x0a"), (3, 120, b"\x05"), (8, 10, content)]
+    return b"".join(bytes([0x1C, part, tag]) + struct.pack(">H", len(data)) + data for part, tag, data in fields)
+
+
+def test_only_formats_that_are_pictures_through_and_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *about, **more: ran.append(about))
+    program = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n"
+    quite_ok = b"qoif" + struct.pack(">2I2B", 9, 9, 4, 0) + bytes(81)
+    icon = stored(Image.new("RGB", (16, 16)), "ICO").getvalue()
+    for content in (program, iptc(program), quite_ok, icon):
+        (tmp_path / "evil.png").write_bytes(content)
+        assert "not a picture of one of the formats PNG, JPEG" in refusal(lambda: open_picture(tmp_path / "evil.png"))
+    assert not ran
+
+
+@pytest.mark.parametrize("kind", images.FORMATS)
+def test_every_format_of_the_list_is_read(kind: str) -> None:
+    assert np.asarray(open_picture(stored(Image.new("RGB", (32, 32), "white"), kind))).min() >= 253
+
+
+def test_a_photo_of_several_pictures_is_its_first(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), "white").save(
+        tmp_path / "phone.jpg", "MPO", save_all=True, append_images=[Image.new("L", (8, 8))]
+    )
+    with Image.open(tmp_path / "phone.jpg") as image:
+        assert image.format == "MPO"
+    assert np.asarray(open_picture(tmp_path / "phone.jpg")).min() >= 253
+
+
+def test_a_jpeg_of_absurdly_many_scans_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # libjpeg stores progressive colour in 10 scans. What only looks like more, in a comment or behind the end, is none.
+    looks = b"\xff\xda\x00\x02" * 50
+    whole = stored(to_picture(UNEVEN.repeat(8, 0).repeat(8, 1)), "JPEG", progressive=True, comment=looks).getvalue()
+    last = whole.rindex(b"\xff\xda")
+    monkeypatch.setattr(images, "MAX_SCANNED", 10 * 16 * 24)
+    for behind in (b"", looks):
+        assert open_picture(io.BytesIO(whole + behind)).size == (24, 16)
+    for fill in (b"", b"\xff\xff", b"\xff\x00 nothing"):
+        slow = partial(open_picture, io.BytesIO(whole[:-2] + fill + whole[last:]), "slow.jpg")
+        assert "more than the 10 scans that a JPEG of 24 x 16" in refusal(slow)
+    monkeypatch.undo()
+    assert open_picture(io.BytesIO(whole[:-2] + whole[last:-2] * 90 + whole[-2:])).size == (24, 16)
+    segments = whole[:2] + b"\xff\xfe\x00\x02" * images.MAX_SEGMENTS + whole[2:]
+    assert "save it anew" in refusal(lambda: open_picture(io.BytesIO(segments)))
+
+
+def run_length_bmp(width: int, height: int) -> bytes:
+    """A BMP whose rows are each one run of white."""
+    row = b"".join(bytes([min(255, width - start), 1]) for start in range(0, width, 255)) + b"\x00\x00"
+    data = row * height + b"\x00\x01"
+    palette = b"\x00\x00\x00\x00\xff\xff\xff\x00"
+    header = struct.pack("<I2i2H6I", 40, width, height, 1, 8, 1, len(data), 2835, 2835, 2, 2)
+    start = 14 + len(header) + len(palette)
+    return b"BM" + struct.pack("<I4xI", start + len(data), start) + header + palette + data
+
+
+def test_a_large_bmp_with_run_length_encoding_is_refused() -> None:
+    assert np.asarray(open_picture(io.BytesIO(run_length_bmp(300, 9)))).tolist() == [[255] * 300] * 9
+    assert "save it as PNG" in refusal(lambda: open_picture(io.BytesIO(run_length_bmp(3_163, 3_163)), "slow.bmp"))
 
 
 def test_the_centred_square() -> None:

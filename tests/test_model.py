@@ -430,7 +430,7 @@ def test_a_face_that_is_not_familiar_is_not_pasted() -> None:
     assert len(faces.paste(Smiling=1)) == 2
 
 
-@pytest.mark.parametrize("points", [[[0.4, 0.5]] * 4, [[0.4, 0.5]] * 4 + [[0.4, float("nan")]], "centre"])
+@pytest.mark.parametrize("points", [[[0.4, 0.5]] * 4, [[0.4, 0.5]] * 4 + [[0.4, 5]], "centre"])
 def test_a_model_with_damaged_points_is_refused(
     points: Any, folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -743,6 +743,9 @@ def change(folder: Path, *keys: str, to: Any) -> None:
         (["classifier"], "strided", "no usable part for ClassifierConfig"),
         (["dataset"], None, "'dataset' is damaged"),
         (["selection"], [1], "'selection' is damaged"),
+        (["selection"], {"mse": float("nan")}, "the number NaN"),
+        (["dataset"], {"path": "\ud800"}, "cannot be read as JSON"),
+        (["attributes"], [{"name": "\ud800", "values": ["a", "b"]}], "cannot be read as JSON"),
         (["selection"], nested(400), "'selection' is damaged: it is nested over 20 deep"),
         (["dataset"], {"name": ["faces", nested(400)]}, "'dataset' is damaged: it is nested over 20 deep"),
     ],

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 BINARY = ("absent", "present")
 MOST = 1e6  # A fader value lies no further from 0. Networks compute in float32, which ends at 3e38.
+# A longer code is refused: the decoder is fed it at every layer, and reports compare every two of its numbers.
+MAX_CODE = 1000
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,11 @@ class Schema:
             raise UserError("No attribute is chosen; at least one is needed.")
         if len(set(self.names)) != len(self.names):
             raise UserError(f"An attribute is named twice: {', '.join(self.names)}.")
+        if self.code_size > MAX_CODE:
+            raise UserError(
+                f"There are {len(self):,} attributes with {self.code_size:,} values, and at most {MAX_CODE:,} values"
+                " are possible; choose fewer with --attributes."
+            )
 
     @classmethod
     def binary(cls, names: Iterable[str]) -> Schema:

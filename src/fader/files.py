@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,8 +26,13 @@ REFUSALS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE),
     *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG),
 }
+MAX_JSON = 1 << 24
+"""Bytes of a JSON file; the list of checksums of 100 million pictures takes half of it."""
 REPLACED = ".old.tmp"
 """How the name of a folder ends that gives way to a new one, for the moment."""
+
+HALVES = re.compile(r"\\u[dD][89a-fA-F]")
+"""Of a pair of surrogates, in the text of JSON; whole pairs too."""
 
 
 @contextmanager
@@ -195,20 +202,28 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Raises UserError if the file is missing or is not JSON."""
+    """Raises UserError if the file is missing, of over MAX_JSON bytes or not JSON as `write_json` writes it."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_JSON + 1)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such file.") from None
     except OSError as error:
         raise UserError(f"{path}: it cannot be read as JSON ({error}).") from None
+    if len(data) > MAX_JSON:
+        raise UserError(f"{path}: it is over the limit of {MAX_JSON:,} bytes for JSON.")
     return parse_json(data, str(path))
 
 
 def parse_json(data: bytes, name: str) -> Any:
-    """Raises UserError, calling it by this name, if it is not JSON in UTF-8."""
+    """Raises UserError, calling it by this name, if it is not JSON in UTF-8, or is what could not be written again:
+    numbers that are not finite, halves of characters."""
     try:
-        return json.loads(data.decode("utf-8"))
+        text = data.decode("utf-8")
+        parsed = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        if HALVES.search(text):
+            json.dumps(parsed, ensure_ascii=False).encode("utf-8")
+        return parsed
     except (ValueError, RecursionError) as error:
         raise UserError(f"{name}: it cannot be read as JSON ({error}).") from None
 
@@ -216,6 +231,13 @@ def parse_json(data: bytes, name: str) -> Any:
 def spelled_out(path: Path) -> Path:
     """The same path with a name at its end, which `.` and `..` are not."""
     return path.resolve() if path.name in ("", "..") else path
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:20]}")
+    return number
 
 
 def is_url(location: str | os.PathLike[str]) -> bool:

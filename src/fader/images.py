@@ -11,15 +11,16 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import re
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from fader.errors import UserError
 from fader.files import replacing
@@ -30,30 +31,44 @@ if TYPE_CHECKING:
 MODES = {1: "L", 3: "RGB"}
 # A picture of more pixels than this is refused before it is decoded: a few hundred bytes can claim gigabytes.
 MAX_PIXELS = 100_000_000
+# Pillow's names of the formats that are read: of those that people have, the ones whose files are one picture. Others
+# are programs (EPS), hold a file of any format (IPTC, ICNS, ICO) or are decoded in Python, by the pixel (QOI, FITS).
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "TGA")
+# Each scan of a JPEG goes over all of its pixels and takes as little as 59 bytes: some 2 ns a pixel and scan.
+MAX_SCANNED = 20 * MAX_PIXELS
+MAX_SEGMENTS, MAX_JPEG_BYTES = 10_000, 1 << 28
+# A segment of a JPEG: all but what stands alone or in the middle of data (stuffing, RSTn, TEM).
+SEGMENT = re.compile(rb"\xff([^\x00\x01\xd0-\xd7\xff])")
+SOI, EOI, SOS = b"\xd8", b"\xd9", b"\xda"
+# Pillow decodes BMPs with run-length encoding (RLE8, RLE4) in Python, at some 100 ns a pixel.
+RUN_LENGTH, MAX_RUN_LENGTH_PIXELS = (1, 2), 10_000_000
 SRGB = ImageCms.createProfile("sRGB")
 
 
 def open_picture(source: str | PathLike[str] | BinaryIO | Image.Image, name: str | None = None) -> Image.Image:
-    """Decode a picture (a file of any format that Pillow reads, or a PIL image), upright and in sRGB ("RGB", or "L").
+    """Decode a picture (a file of one of FORMATS, or a PIL image), upright and in sRGB ("RGB", or "L").
 
     The orientation in the EXIF data and an embedded colour profile are applied, transparency is laid on white,
     grey of more than 8 bits is scaled to 8, and of an animation the first frame is taken.
 
-    Raises UserError, naming the picture, where it is missing, unreadable, truncated or of over MAX_PIXELS pixels.
+    Raises UserError, naming the picture, where it is missing, unreadable, truncated, of over MAX_PIXELS pixels, or made
+    to be decoded for minutes.
     """
     name = name or (str(source) if isinstance(source, str | PathLike) else "the picture")
     try:
         with warnings.catch_warnings():
             # Pillow warns of damaged metadata, and of decompression bombs, which the limit below refuses.
             warnings.simplefilter("ignore")
-            with nullcontext(source) if isinstance(source, Image.Image) else Image.open(source) as image:
+            with (
+                nullcontext(source) if isinstance(source, Image.Image) else Image.open(source, formats=FORMATS) as image
+            ):
                 if image.width * image.height > MAX_PIXELS:
                     raise UserError(
                         f"{name}: {image.width} x {image.height} pixels are over the limit of"
                         f" {MAX_PIXELS // 1_000_000} million; scale it down first."
                     )
-                if image.format == "EPS":  # Pillow would hand the file, which is a program, to Ghostscript to run.
-                    raise UserError(f"{name}: it is a PostScript program, not a picture; save it as PNG.")
+                if image is not source and isinstance(image, ImageFile.ImageFile):
+                    _refuse_slow(image, name)
                 image.load()
                 return _plain(image)
     except FileNotFoundError:
@@ -67,8 +82,46 @@ def open_picture(source: str | PathLike[str] | BinaryIO | Image.Image, name: str
     except Exception as error:  # Pillow's decoders raise many kinds, from OSError to SyntaxError and struct.error.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if isinstance(error, UnidentifiedImageError):
-            reason = "not a picture in any known format"
+            reason = f"not a picture of one of the formats {', '.join(FORMATS)}"
         raise UserError(f"{name}: it cannot be read as a picture ({reason}).") from None
+
+
+def _refuse_slow(image: ImageFile.ImageFile, name: str) -> None:
+    """Raise UserError for a file that, however small, would be decoded for minutes."""
+    pixels = image.width * image.height
+    if image.format in ("JPEG", "MPO") and image.fp is not None:
+        most = MAX_SCANNED // max(pixels, 1)
+        if _scans_over(image.fp, most):
+            raise UserError(
+                f"{name}: it is stored in more than the {most:,} scans that a JPEG of {image.width} x {image.height}"
+                " pixels may have, or in absurdly many segments or bytes; save it anew, as PNG."
+            )
+    elif image.format == "BMP" and image.info.get("compression") in RUN_LENGTH and pixels > MAX_RUN_LENGTH_PIXELS:
+        raise UserError(
+            f"{name}: a BMP of {image.width} x {image.height} pixels with run-length encoding is over the limit of"
+            f" {MAX_RUN_LENGTH_PIXELS // 1_000_000} million; save it as PNG."
+        )
+
+
+def _scans_over(file: IO[bytes], most: int) -> bool:
+    """Whether a JPEG has more than so many scans, found as libjpeg finds them, or is absurdly long before it ends."""
+    came_from = file.tell()
+    size = min(file.seek(0, io.SEEK_END), MAX_JPEG_BYTES)  # To read as much as there may be would clear as much memory.
+    file.seek(0)
+    data = file.read(size)
+    file.seek(came_from)
+    position, scans = len(b"\xff" + SOI), 0
+    for _ in range(MAX_SEGMENTS):
+        found = SEGMENT.search(data, position)
+        if found is None:
+            return len(data) == MAX_JPEG_BYTES
+        if found[1] in (EOI, SOI):  # libjpeg stops at either.
+            return False
+        scans += found[1] == SOS
+        if scans > most:
+            return True
+        position = found.end() + int.from_bytes(data[found.end() : found.end() + 2], "big")
+    return True
 
 
 def _plain(image: Image.Image) -> Image.Image:

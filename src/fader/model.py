@@ -598,9 +598,9 @@ Of the weights that were chosen, on the data's validation split; `mse` is of pix
 
 def _checked_ends(data: Any, schema: Schema) -> Ends:
     """Raises UserError if this is not what `mark_ends` wrote for a model of these attributes."""
-    sides = {"absent", "present"}
+    sides, names = {"absent", "present"}, set(schema.names)
     if not isinstance(data, dict) or not all(
-        name in schema.names
+        name in names
         and isinstance(ends, dict)
         and set(ends) == sides
         and all(value is None or (type(value) in (int, float) and abs(value) < MOST) for value in ends.values())

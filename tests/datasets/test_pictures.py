@@ -166,7 +166,7 @@ def test_what_is_neither_directory_nor_archive_is_refused(tmp_path: Path) -> Non
 
 def test_endings_of_pictures() -> None:
     assert all(map(is_picture, ["a.jpg", "b/c.JPEG", "d.png", "e.webp", "f.tif", "g.bmp", "h.avif"]))
-    assert not any(map(is_picture, ["a.txt", "b.csv", "png", "c.png/d", "e.pdf", "f.zip"]))
+    assert not any(map(is_picture, ["a.txt", "b.csv", "png", "c.png/d", "e.pdf", "f.zip", "g.eps", "h.qoi"]))
 
 
 def test_reading_cuts_and_scales(tmp_path: Path) -> None:

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 from fader.attributes import Attribute, Schema
-from fader.datasets.prepared import BLOCK, DatasetWriter, open_dataset
+from fader.datasets.portraits import specification
+from fader.datasets.prepared import BLOCK, DatasetWriter, PreparedDataset, open_dataset
 from fader.errors import UserError
+from fader.images import Framing
+from tests.refusals import refusal
 
 SCHEMA = Schema((Attribute("Hat"), Attribute("Hair", ("black", "blond", "red"))))
 COUNT = 7
@@ -157,6 +160,32 @@ def test_only_portraits_have_counterfactuals(folder: Path) -> None:
         dataset.counterfactual(0, {"Hat": 1})
 
 
+@pytest.mark.parametrize(
+    ("schema", "channels", "names"),
+    [
+        (specification.SCHEMA, 3, ["0", "no"]),
+        (specification.SCHEMA, 3, ["0", "1" * 5000]),
+        (specification.SCHEMA, 1, ["0", "1"]),
+        (Schema.binary(["Hat", "Halo"]), 3, ["0", "1"]),
+    ],
+)
+def test_what_only_claims_to_be_of_portraits_has_none(
+    tmp_path: Path, schema: Schema, channels: int, names: list[str]
+) -> None:
+    def claiming(folder: Path, schema: Schema, channels: int, names: list[str]) -> PreparedDataset:
+        folder.mkdir()
+        with DatasetWriter(folder, schema, 32, channels) as writer:
+            for name in names:
+                writer.add(np.zeros((32, 32, channels), np.uint8), np.zeros(len(schema), np.uint8), 0, name)
+            writer.finish(Framing().to_json(), {"specification": specification.NAME})
+        return open_dataset(folder)
+
+    assert claiming(tmp_path / "sound", specification.SCHEMA, 3, ["0", "999999999"]).has_counterfactuals
+    dataset = claiming(tmp_path / "claiming", schema, channels, names)
+    assert not dataset.has_counterfactuals
+    assert "portraits only" in refusal(lambda: dataset.counterfactual(1, {"Hat": 1}))
+
+
 def test_the_writer_refuses_other_shapes(tmp_path: Path) -> None:
     with DatasetWriter(tmp_path, SCHEMA, 4, 3) as writer, pytest.raises(ValueError, match="is not uint8"):
         writer.add(IMAGES[0, :3], LABELS[0], 0, "a")
@@ -191,6 +220,7 @@ def manifest(folder: Path, **changes: Any) -> None:
         ({"count": 0}, "damaged"),
         ({"count": COUNT + 1}, r"images\.npy: it does not hold the pictures"),
         ({"count": 10**30}, "damaged"),
+        ({"count": 10**400}, "damaged"),
         ({"checksums": {}}, "damaged"),
         ({"checksums": {"images.npy": 3, "labels.npz": ""}}, "damaged"),
         ({"source": "portraits"}, "damaged"),

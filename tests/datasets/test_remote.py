@@ -177,7 +177,7 @@ def test_wrong_places_are_told_in_one_sentence(url: str, folder: Path, capsys: p
 
 
 def test_files_of_absurd_size_are_refused_before_they_are_read(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit, file in (("MAX_MANIFEST", "dataset.json"), ("MAX_LABELS", "labels.npz")):
+    for limit, file in (("MAX_JSON", "dataset.json"), ("MAX_LABELS", "labels.npz")):
         with monkeypatch.context() as patch, pytest.raises(UserError, match=f"{file}: its .* over the limit of 100"):
             patch.setattr(f"fader.datasets.prepared.{limit}", 100)
             open_dataset(url)

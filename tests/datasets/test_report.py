@@ -1,5 +1,6 @@
 """The closing report's figures, against NumPy's and hand counts."""
 
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,18 @@ def test_warnings_are_for_rare_values_and_strong_correlations_only() -> None:
     assert "Common is absent in only 4.9%" in found[1]
     assert "Rare and Five go together (correlation +0.99)" in found[3]
     assert f"Fair and Other go together (correlation {np.corrcoef(fair, other)[0, 1]:.2f})" in found[2]
+
+
+def test_of_many_warnings_the_worst_are_given() -> None:
+    number = np.arange(1000)
+    labels = np.stack([number < 5 + k for k in range(30)], axis=1).astype(np.int64)
+    found = warnings(Schema.binary([f"A{k}" for k in range(30)]), labels)
+    assert [sentence.split()[1] for sentence in found[:20]] == [f"A{k}" for k in range(20)]
+    assert found[20] == "Warning: 10 more attributes have such a value."
+    # The correlation of k and k + 1 of a thousand grows with k.
+    assert "A28 and A29 go together" in found[21]
+    strong = sum(correlation(counts(a, b)) >= 0.5 for a, b in combinations(labels.T, 2))
+    assert found[41:] == [f"Warning: {strong - 20:,} more pairs go together so."]
 
 
 def made(folder: Path) -> PreparedDataset:

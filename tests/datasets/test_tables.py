@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from fader.attributes import BINARY
+from fader.datasets import tables
 from fader.datasets.tables import CHUNK, MISSING, Table, parse_table, read_table
 from fader.errors import UserError
+from tests.refusals import refusal
 
 
 def table(folder: Path, text: str | bytes, name: str = "labels.csv", file_column: str | None = None) -> Table:
@@ -219,10 +221,64 @@ def test_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="cannot be read as Parquet"):
         read_table(path)
     # Of a type that Parquet has and the reader does not make text of: no error of its own may pass.
-    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", lambda _: _raise(pyarrow.ArrowNotImplementedError("odd")))
+    monkeypatch.setattr(parquet.ParquetFile, "iter_batches", lambda *_: _raise(pyarrow.ArrowNotImplementedError("odd")))
     parquet.write_table(pyarrow.table(columns), path)
     with pytest.raises(UserError, match=r"labels\.parquet: it cannot be read as Parquet \(odd\)"):
         read_table(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "most"),
+    [("date32", 2**31 - 1), ("timestamp[s]", 2**50), ("time64[us]", 2**62), ("duration[s]", 2**62), ("date64", 2**62)],
+)
+def test_times_in_parquet_that_python_has_not(tmp_path: Path, kind: str, most: int) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    size = arrow.int32() if kind == "date32" else arrow.int64()
+    when = arrow.array([1, most], size).view(kind if kind != "date64" else arrow.timestamp("us", "No/Where"))
+    parquet.write_table(arrow.table({"file": ["a", "b"], "when": when}), tmp_path / "labels.parquet")
+    message = refusal(lambda: read_table(tmp_path / "labels.parquet"))
+    assert "labels.parquet: it cannot be read as Parquet" in message
+
+
+def test_parquet_that_claims_far_more_than_it_can_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "labels.parquet"
+    monkeypatch.setattr(tables, "FREE_ROWS", 1000)
+    kept = {"use_dictionary": False, "compression": "zstd"}
+    parquet.write_table(arrow.table({"file": np.arange(10**5)}), path, column_encoding="DELTA_BINARY_PACKED", **kept)
+    assert path.stat().st_size < 2000
+    assert "save the table as CSV" in refusal(lambda: read_table(path))
+    parquet.write_table(arrow.table({"file": list(map(str, range(50_000)))}), path)  # As large as its rows are many.
+    assert len(read_table(path).names) == 50_000
+    monkeypatch.setattr(tables, "ROWS_A_BYTE", 0)
+    wide = {f"a{k}": np.zeros(1000, bool) for k in range(tables.FREE_COLUMNS)}
+    for names, said in ((list(wide)[1:], None), (list(wide), "save the table as CSV")):
+        columns = {"file": np.arange(1000), **{name: wide[name] for name in names}}
+        parquet.write_table(arrow.table(columns), path, compression="zstd")
+        if said:
+            assert said in refusal(lambda: read_table(path))
+        else:
+            assert len(read_table(path).columns) == len(names)
+
+
+def test_a_long_text_in_many_rows_of_parquet_is_held_once(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    long, path = "long " * 200_000, tmp_path / "labels.parquet"
+    with parquet.ParquetWriter(path, arrow.schema([("file", arrow.string()), ("text", arrow.string())])) as writer:
+        column = arrow.DictionaryArray.from_arrays(arrow.array([0, None] * 500), [long])
+        writer.write_table(arrow.table({"file": list(map(str, range(1000))), "text": column.cast(arrow.string())}))
+    header, *rows = tables._parquet_rows(path)
+    assert header == ["file", "text"]
+    assert [row[1] for row in rows] == [long, ""] * 500
+    assert len({id(row[1]) for row in rows}) == 2
+
+
+def test_a_chunk_of_parquet_that_swells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(tables, "MAX_CHUNK_BYTES", 100_000)
+    lists = arrow.array([["x" * 1000]] * 200)
+    parquet.write_table(arrow.table({"file": np.arange(200), "list": lists}), tmp_path / "labels.parquet")
+    assert "save the table as CSV" in refusal(lambda: read_table(tmp_path / "labels.parquet"))
 
 
 def _raise(error: Exception) -> NoReturn:

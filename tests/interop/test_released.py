@@ -168,6 +168,9 @@ def test_what_a_pickle_would_run_is_not_run(tmp_path: Path, write: Writer, where
 HEADER = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}))
 
 
+ORDERED = b"\x80\x02ccollections\nOrderedDict\nq\x02"
+
+
 @pytest.mark.parametrize(
     ("pickled", "met"),
     [
@@ -190,6 +193,10 @@ HEADER = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1
         (b"h\x07.", "no whole file"),
         (b"(" * 1000, "no whole file"),
         (b"\x80\x02}q\x00h\x00h\x00s.", "no whole file"),
+        (ORDERED + b"](](S'a'\nNS'b'\nNee\x85R.", "no whole file"),  # No pairs.
+        (ORDERED + b"]q\x01(](S'a'\nNeq\x00" + b"h\x00" * 1999 + b"e\x85R" + b"h\x02h\x01\x85R" * 600 + b".",
+         "no whole file"),  # 1.2 million pairs of 7 KB.
+        (b"\x80\x02((S'module'\n" + b"N" * 9 + b"tQ.", "no whole file"),
         (b"", "no whole file"),
     ],
 )  # fmt: skip
@@ -252,16 +259,20 @@ def layer(i: int, j: int, name: str, value: Any) -> Callable[[AutoEncoder], Any]
         (attribute("attr", [("Smiling", 10**9)]), "categories"),
         (attribute("attr", [("Smiling", 2)]), "n_attr"),
         (attribute("attr", None), "list of attributes"),
+        (attribute("attr", [("Smiling", 2)] * 2), "it names an attribute twice"),
+        (attribute("attr", [(f"a{i}", 600) for i in range(2)]), "more than 1,000 values"),
         (attribute("deconv_method", "bilinear"), "bilinear"),
         (attribute("instance_norm", True), "InstanceNorm2d"),
         (attribute("extra", nn.Tanh()), "parts"),
         (layer(0, 0, "stride", (1, 1)), "stride"),
         (layer(0, 0, "groups", 2), "groups"),
+        (layer(0, 0, "groups", (1,) * 4), "groups"),
         (layer(0, 1, "eps", 1e-3), "eps"),
         (layer(0, 1, "affine", False), "affine"),
         (layer(0, 1, "track_running_stats", False), "track_running_stats"),
         (layer(0, 2, "_parameters", None), "_parameters"),
         (layer(0, 0, "weight", nn.Parameter(torch.zeros(4, 4))), "shape"),
+        (layer(0, 0, "weight", nn.Parameter(torch.zeros((1,) * 65))), "damaged shape"),
         (layer(0, 0, "weight", nn.Parameter(torch.zeros(13, 8, 4, 4, dtype=torch.float64))), "float64"),
         (layer(0, 0, "weight", nn.Parameter(torch.zeros(1).expand(13, 8, 4, 4))), "scattered"),
         (layer(0, 0, "weight", nn.Parameter(torch.full((13, 8, 4, 4), float("nan")))), "finite"),

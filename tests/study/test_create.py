@@ -165,7 +165,7 @@ def test_models_of_one_name_are_one_system(portraits: Path, tmp_path: Path) -> N
     assert not out.exists()
 
 
-@pytest.mark.parametrize("zoom", ["NaN", "Infinity", "0", "17", '"1"', "true"])
+@pytest.mark.parametrize("zoom", ["-1", "1e9", "0", "17", '"1"', "true"])
 def test_a_zoom_that_its_owner_wrote_wrongly(study: Study, zoom: str) -> None:
     path = study.folder / "study.json"
     path.write_text(re.sub(r'"zoom": [\d.]+', f'"zoom": {zoom}', path.read_text()))

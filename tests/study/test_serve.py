@@ -8,13 +8,15 @@ import json
 import os
 import re
 import signal
+import sqlite3
+import struct
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +191,44 @@ def test_nothing_personal_is_stored(connect: Connect, study: Study, answers: Ans
 
 def test_answers_that_are_no_database(study: Study) -> None:
     study.answers.write_text("x" * 4096)
+    assert "cannot be used as the study's answers" in refusal(lambda: Answers(study))
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "CREATE VIEW answers AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 3)"
+        " SELECT 'r' AS rater, 't' AS task, x AS item, 0 AS answer FROM c",
+        "CREATE TABLE answers (rater, task, item, answer)",
+        "CREATE TABLE notes (text); CREATE TRIGGER noting AFTER INSERT ON notes BEGIN DELETE FROM notes; END",
+    ],
+)
+def test_answers_of_another_making(study: Study, own: str) -> None:
+    with closing(sqlite3.connect(study.answers)) as database:
+        database.executescript(own)
+    before = study.answers.read_bytes()
+    assert "something else than the tables of answers" in refusal(lambda: Answers(study))
+    assert study.answers.read_bytes() == before
+
+
+def test_answers_whose_pages_hold_one_another(study: Study) -> None:
+    task = study.tasks[0]
+    with open_answers(study) as answers:
+        answers.store_all([Answer(f"{rater:0200}", task.id, task.items[0].id, 0) for rater in range(100)])
+    with closing(sqlite3.connect(study.answers)) as database:
+        database.execute("PRAGMA journal_mode = DELETE")
+        (root,) = database.execute("SELECT rootpage FROM sqlite_master WHERE name = 'answers'").fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    content = bytearray(study.answers.read_bytes())
+    page = memoryview(content)[(root - 1) * size : root * size]
+    (cells,) = struct.unpack(">H", page[3:5])
+    starts = struct.unpack(f">{cells}H", page[12 : 12 + 2 * cells])
+    assert page[0] == 2  # An inner page of an index: each cell begins with the page of what comes before.
+    assert cells > 1
+    for start in starts[1:]:
+        page[start : start + 4] = page[starts[0] : starts[0] + 4]
+    page.release()
+    study.answers.write_bytes(content)
     assert "cannot be used as the study's answers" in refusal(lambda: Answers(study))
 
 

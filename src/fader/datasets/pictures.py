@@ -23,7 +23,7 @@ from PIL import Image
 
 from fader import alignment
 from fader.errors import UserError
-from fader.images import Framing, open_picture, to_array
+from fader.images import FORMATS, Framing, open_picture, to_array
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -177,14 +177,14 @@ def _read_ahead(path: Path) -> None:
 
 
 def is_picture(name: str) -> bool:
-    """Whether a file's name ends as those of a picture format do."""
+    """Whether a file's name ends as those of the picture formats that are read do."""
     stem, dot, ending = name.rpartition("/")[2].rpartition(".")
     return bool(stem) and f"{dot}{ending}".lower() in _picture_endings()
 
 
 @cache
 def _picture_endings() -> set[str]:
-    return {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    return {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from fader.attributes import Schema
 from fader.datasets.remote import RemoteFolder, remember
 from fader.datasets.storage import Folder, Pictures, Shape, Store, Which, numbers
 from fader.errors import UserError
-from fader.files import is_url, parse_json
+from fader.files import MAX_JSON, is_url, parse_json
 from fader.images import Framing
 
 FORMAT = "fader-dataset"
@@ -45,9 +45,8 @@ BLOCK = 1024
 MAX_SIZE = 4096
 SEALING_THREADS = 4
 READ_BYTES = 1 << 18
-# The longest header that `images.npy` may have, and the most bytes of what is read whole.
+# The longest header that `images.npy` may have, and the most bytes of `labels.npz`, which is read whole.
 HEADER_BYTES = 1 << 12
-MAX_MANIFEST = 1 << 24
 MAX_LABELS = 1 << 30
 
 Location = str | PathLike[str]
@@ -136,12 +135,17 @@ class PreparedDataset:
         for block, checksum in enumerate(checksums):
             _verify_block(pictures, block, checksum, f"{self.path}/images.npy")
 
-    @property
+    @cached_property
     def has_counterfactuals(self) -> bool:
-        """Whether `counterfactual` can draw this dataset's pictures."""
-        from fader.datasets.portraits.specification import NAME
+        """Whether `counterfactual` can draw this dataset's pictures: it says so, and is as portraits are."""
+        from fader.datasets.portraits.specification import FIRST_NEWCOMER, NAME, SCHEMA
 
-        return self.info["source"].get("specification") == NAME
+        return (
+            self.info["source"].get("specification") == NAME
+            and self.channels == 3
+            and self.schema == SCHEMA
+            and all(name.isdecimal() and len(name) <= len(str(FIRST_NEWCOMER)) for name in self.names.tolist())
+        )
 
     def counterfactual(self, index: int, changes: Mapping[str, int]) -> np.ndarray:
         """Picture `index` with attributes changed and everything else identical: uint8 [size, size, channels].
@@ -166,7 +170,7 @@ def open_dataset(location: Location) -> PreparedDataset:
     store = RemoteFolder(str(location)) if is_url(location) else Folder(Path(location))
     if store.size("dataset.json") is None:
         raise UserError(f"{store}: there is no prepared dataset here; make one with 'fader prepare'.")
-    info = parse_json(_read(store, "dataset.json", MAX_MANIFEST), f"{store}/dataset.json")
+    info = parse_json(_read(store, "dataset.json", MAX_JSON), f"{store}/dataset.json")
     schema, size, channels, count = _manifest(f"{store}/dataset.json", info)
     images = _open_images(store, (count, size, size, channels), _fingerprint(info))
     if isinstance(store, Folder):
@@ -419,7 +423,7 @@ def _manifest(path: str, info: Any) -> tuple[Schema, int, int, int]:
         and isinstance(checksums, dict)
         and isinstance(checksums.get("labels.npz"), str)
         and isinstance(checksums.get("images.npy"), list)
-        and len(checksums["images.npy"]) == math.ceil(count / BLOCK)
+        and len(checksums["images.npy"]) == -(-count // BLOCK)
     ):
         raise UserError(f"{path}: it is damaged; prepare the dataset again.")
     return schema, size, channels, count

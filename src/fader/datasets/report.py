@@ -14,6 +14,8 @@ from fader.errors import printable
 
 RARE = 0.05
 CORRELATED = 0.5
+# Of each kind of warning so many are given, the worst.
+MOST_WARNINGS = 20
 
 
 def report(
@@ -70,25 +72,38 @@ def counts(dataset: PreparedDataset) -> list[str]:
 
 
 def warnings(schema: Schema, labels: np.ndarray) -> list[str]:
-    """A sentence for every attribute that is hard to learn, from labels [N, n]: a rare value, a strong correlation."""
-    sentences = []
+    """A sentence for every attribute that is hard to learn, from labels [N, n]: a rare value, a strong correlation.
+
+    Of many such attributes or pairs the worst MOST_WARNINGS, and how many more there are.
+    """
+    rare, strong = [], []
     together = _counts_together(schema, labels)
     for attribute, part in zip(schema, schema.slices, strict=True):
         shares = np.diag(together)[part] / len(labels)
         rarest = int(shares.argmin())
         if shares[rarest] < RARE:
-            sentences.append(
+            sentence = (
                 f"Warning: {attribute.name} is {attribute.values[rarest]} in only {shares[rarest]:.1%} of the pictures;"
                 " such a value is hard to learn; train with --balance or add pictures."
             )
+            rare.append((shares[rarest], sentence))
     for (first, a), (second, b) in combinations(zip(schema, schema.slices, strict=True), 2):
         strength = correlation(together[a, b])
         if abs(strength) >= CORRELATED:
-            sentences.append(
+            sentence = (
                 f"Warning: {first.name} and {second.name} go together (correlation {strength:+.2f}); sliding one may"
                 " move the other."
             )
-    return sentences
+            strong.append((-abs(strength), sentence))
+    return [*_worst(rare, "attributes have such a value"), *_worst(strong, "pairs go together so")]
+
+
+def _worst(found: list[tuple[float, str]], what: str) -> list[str]:
+    """The sentences, each given behind a number; of too many those with the lowest numbers, and one about the rest."""
+    if len(found) <= MOST_WARNINGS:
+        return [sentence for _, sentence in found]
+    lowest = sorted(found, key=lambda one: one[0])[:MOST_WARNINGS]
+    return [*(sentence for _, sentence in lowest), f"Warning: {len(found) - MOST_WARNINGS:,} more {what}."]
 
 
 def correlation(table: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,6 +27,10 @@ MISSING = 255
 CHUNK = 1024
 # A column of more different texts than this becomes an attribute only where it is asked for by name.
 MAX_CATEGORIES = 20
+# A few bytes of Parquet can say that there are millions of rows. So many are read of any file, and of a larger one so
+# many a byte (a row names a picture, which takes a byte at the least); and on average so many columns.
+FREE_ROWS, ROWS_A_BYTE, FREE_COLUMNS = 1_000_000, 10, 100
+MAX_CHUNK_BYTES = 1 << 26
 
 MISSING_WORDS = {"", "na", "n/a", "nan", "null"}
 ZERO_WORDS = {"0", "0.0"}
@@ -276,14 +280,36 @@ def _parquet_rows(path: Path) -> Iterator[list[str]]:
             f"{path}: reading Parquet needs pyarrow; run: pip install 'fader-networks[parquet]', or save it as CSV."
         ) from None
     try:
-        with parquet.ParquetFile(path) as file:
-            yield list(file.schema_arrow.names)
-            for batch in file.iter_batches():
-                columns = [column.to_pylist() for column in batch.columns]
-                for cells in zip(*columns, strict=True):
-                    yield ["" if cell is None else str(cell) for cell in cells]
-    except (OSError, ValueError, arrow.ArrowException) as error:
+        most = max(FREE_ROWS, ROWS_A_BYTE * path.stat().st_size)
+        kinds = {arrow.string(), arrow.large_string(), arrow.binary(), arrow.large_binary()}
+        texts = [field.name for field in parquet.read_schema(path) if field.type in kinds]
+        # As dictionaries, in which a text that many rows repeat is held once.
+        with parquet.ParquetFile(path, read_dictionary=texts) as file:
+            names = list(file.schema_arrow.names)
+            most = most * FREE_COLUMNS // max(FREE_COLUMNS, len(names))
+            rows, too_much = 0, f"{path}: it claims far more than its bytes can hold; save the table as CSV."
+            if file.metadata.num_rows > most:
+                raise UserError(too_much)
+            yield names
+            for batch in file.iter_batches(CHUNK):
+                rows += batch.num_rows
+                size = sum(column.nbytes for column in batch.columns if not hasattr(column, "dictionary"))
+                if rows > most or size > MAX_CHUNK_BYTES:
+                    raise UserError(too_much)
+                for cells in zip(*map(_texts, batch.columns), strict=True):
+                    yield list(cells)
+    # OverflowError and LookupError: times that Python has not, and zones that there are not.
+    except (OSError, ValueError, OverflowError, LookupError, arrow.ArrowException) as error:
         raise UserError(f"{path}: it cannot be read as Parquet ({error}).") from None
+
+
+def _texts(column: Any) -> list[str]:
+    """The cells of an Arrow array as text."""
+    if hasattr(column, "dictionary"):
+        used = column.indices.unique().drop_null()
+        texts = dict(zip(used.to_pylist(), _texts(column.dictionary.take(used)), strict=True))
+        return ["" if place is None else texts[place] for place in column.indices.to_pylist()]
+    return ["" if cell is None else str(cell) for cell in column.to_pylist()]
 
 
 def _is_number(word: str) -> bool:

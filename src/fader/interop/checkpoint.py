@@ -29,6 +29,8 @@ from fader.errors import UserError
 
 MOST_PICKLE = 2**20  # Bytes of all that is no weight. The source code that old files quote takes about 100 KB.
 LONGEST_INT = 80  # Bits; the number that old files start with has 77.
+MOST_SIDES = 64  # Of a weight.
+MOST_PARTS = 6  # Of a reference to a storage or a class.
 ZIP, MAGIC, PROTOCOL = b"PK\x03\x04", 0x1950A86A20F9469CFC6C, 1001
 DTYPES = {
     "HalfStorage": torch.float16,
@@ -102,6 +104,8 @@ class Checkpoint:
         self._storages: dict[str, Storage] = {}
         self._unread = path.stat().st_size
         """Bytes that may still be read: weights take no more memory than the file is large."""
+        self._unpaired = MOST_PICKLE
+        """Pairs that dictionaries may still be made of: a file has bytes for each, unless it names them repeatedly."""
         self._file = path.open("rb")
         self._bytes: Callable[[Storage, int, int], bytes]
         try:
@@ -198,8 +202,7 @@ class Checkpoint:
             if not isinstance(name, Name) or not isinstance(arguments, tuple):
                 raise ValueError("a call of what is no class or function")
             if name.path == "collections.OrderedDict":
-                pairs = arguments[0] if arguments else []
-                return _filled({}, [value for pair in pairs for value in pair])
+                return self._ordered(arguments[0] if arguments else [])
             return Record(name.path, arguments)
 
         argument: Any
@@ -273,6 +276,15 @@ class Checkpoint:
                     raise UserError(f"its pickle uses the instruction {other}, which no released model does.")
         raise EOFError
 
+    def _ordered(self, pairs: Any) -> dict[str, Any]:
+        """What `OrderedDict(pairs)` holds. Of all there is to build this alone makes more than the file spells out."""
+        if not isinstance(pairs, list | tuple):
+            raise ValueError("a dictionary of no pairs")
+        self._unpaired -= len(pairs)
+        if self._unpaired < 0 or not all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs):
+            raise ValueError("a dictionary of no pairs, or of those of many others")
+        return _filled({}, [value for pair in pairs for value in pair])
+
     def _named(self, module: str, name: str) -> Name:
         path = f"{module}.{name}"
         if module == "__builtin__":  # As Python 2 calls it.
@@ -285,6 +297,8 @@ class Checkpoint:
 
     def _persistent(self, identity: Any) -> Any:
         """What pickles hold by reference: a storage, or a class beside its source code."""
+        if not isinstance(identity, tuple) or not 2 <= len(identity) <= MOST_PARTS:
+            raise ValueError("no reference")
         kind, *about = identity
         if kind == "module":
             return about[0]
@@ -339,7 +353,7 @@ def fields(record: Record) -> Mapping[str, Any]:
 def _plain_tuple(value: Any) -> tuple[Any, ...]:
     if isinstance(value, Record) and value.kind == "torch.Size" and value.arguments:
         value = value.arguments[0]
-    if not isinstance(value, tuple | list):
+    if not isinstance(value, tuple | list) or len(value) > MOST_SIDES:
         raise UserError("a weight of it has a damaged shape.")
     return tuple(value)
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from fader.alignment import STANDARD
-from fader.attributes import BINARY, Attribute, Schema
+from fader.attributes import BINARY, MAX_CODE, Attribute, Schema
 from fader.config import PRESETS, ClassifierConfig, Config, NetworkConfig, from_json
 from fader.errors import UserError
 from fader.files import file_digest, refuse_existing
@@ -126,15 +126,19 @@ def _root(checkpoint: Checkpoint, kind: str) -> Record:
 
 def _schema(record: Record) -> Schema:
     """The attributes, from `attr`: (name, number of categories) of each. Categories have no names but their numbers."""
-    given, attributes = fields(record).get("attr"), []
+    given, attributes = fields(record).get("attr"), dict[str, Attribute]()
+    code_size = 0
     for entry in given if isinstance(given, list | tuple) else [None]:
         match entry:
             case (str(name), int(count)) if 2 <= count <= MOST_CATEGORIES:
-                values = BINARY if count == 2 else tuple(map(str, range(count)))
-                attributes.append(Attribute(name, values))
+                code_size += count
+                # At once: a few bytes name one again, and its values with it.
+                if name in attributes or code_size > MAX_CODE:
+                    raise UserError(f"it names an attribute twice, or more than {MAX_CODE:,} values in all.")
+                attributes[name] = Attribute(name, BINARY if count == 2 else tuple(map(str, range(count))))
             case _:
                 raise UserError("its list of attributes is not one of names, each with a number of categories.")
-    schema = Schema(tuple(attributes))
+    schema = Schema(tuple(attributes.values()))
     if fields(record).get("n_attr") != schema.code_size:
         raise UserError(f"its n_attr does not agree with its attributes, whose code has {schema.code_size} numbers.")
     return schema
@@ -205,7 +209,7 @@ def _equal(given: Any, value: Any) -> bool:
     if isinstance(value, tuple) and not isinstance(given, tuple):
         return all(given == side for side in value)
     if isinstance(given, tuple) and not isinstance(value, tuple):
-        return bool(given) and all(side == value for side in given)
+        return 0 < len(given) <= 3 and all(side == value for side in given)
     return bool(given == value)
 
 
@@ -234,7 +238,10 @@ def _leaves(record: Any) -> list[Record]:
         if module.kind in LAYERS:
             leaves.append(module)
         elif module.kind in (*CONTAINERS, CLASSIFIER):
-            todo += [*_part(module, "_modules").values()][::-1]
+            inner = _part(module, "_modules").values()
+            if len(inner) > MOST_LAYERS:
+                break
+            todo += [*inner][::-1]
         else:
             raise UserError(f"it has a {module.kind} where a layer should be.")
     raise UserError(f"its network has more than {MOST_LAYERS} layers.")

@@ -51,10 +51,11 @@ class Answers:
         with _readable(study.answers):
             study.answers.touch(mode=0o600)
             self._database = sqlite3.connect(study.answers, check_same_thread=False, isolation_level=None)
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA trusted_schema = OFF")  # Nothing that a stranger's file defines is called.
             self._database.execute("PRAGMA busy_timeout = 10000")
+            _refuse_others(self._database)
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = FULL")
             self._database.executescript(SCHEMA)
             with self._transaction() as database:
                 database.execute(
@@ -169,6 +170,22 @@ class Answers:
                 if self._database.in_transaction:  # SQLite ends it itself where the disk is full.
                     self._database.execute("ROLLBACK")
                 raise
+
+
+def _refuse_others(database: sqlite3.Connection) -> None:
+    """Raise sqlite3.DatabaseError unless the database is sound and has SCHEMA's tables, if any, and nothing else.
+
+    A view in their place, or pages that hold themselves, could be read for ever.
+    """
+    defined = "SELECT type, name, tbl_name, sql FROM sqlite_master"
+    with contextlib.closing(sqlite3.connect(":memory:")) as own:
+        own.executescript(SCHEMA)
+        expected = own.execute(defined).fetchall()
+    if not set(database.execute(defined).fetchmany(len(expected) + 1)) <= set(expected):
+        raise sqlite3.DatabaseError("it holds something else than the tables of answers")
+    ((found,),) = database.execute("PRAGMA quick_check(1)").fetchall()
+    if found != "ok":
+        raise sqlite3.DatabaseError(str(found).splitlines()[-1])
 
 
 @contextmanager
