@@ -105,8 +105,8 @@ def test_selecting_and_naming_what_is_missing() -> None:
     assert MIXED.select(["Hat", "Color"]).names == ("Hat", "Color")
     with pytest.raises(UserError, match=r"'Beard'.*Smiling, Color, Hat"):
         MIXED.select(["Beard"])
-    with pytest.raises(UserError, match="twice"):
-        MIXED.select(["Hat", "Hat"])
+    with pytest.raises(UserError, match=r"named twice: Hat\.$"):
+        MIXED.select(["Smiling", "Hat", "Hat"])
 
 
 def test_importing_attributes_and_configuration_does_not_import_torch() -> None:

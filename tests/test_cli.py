@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import signal
 import subprocess
@@ -27,7 +29,7 @@ from fader.config import (
 )
 from fader.editing.figure import Selection
 from fader.editing.photos import Alignment
-from fader.errors import Interrupted, UserError
+from fader.errors import Interrupted, UserError, ran_out_of_memory
 
 VERBS = (
     "demo",
@@ -384,9 +386,23 @@ def test_values_that_do_not_go_together_are_refused(
             ),
         ),
         (
-            "compare m n -o o --dataset d --split valid --names a b --judge j --device cpu --overwrite",
+            "compare m n -o o --dataset d --split valid --names a b --judge j --device cpu --overwrite"
+            " --inception w.pth",
             "fader.evaluation.compare.compare",
-            (((Path("m"), Path("n")), Path("o"), Path("d"), "valid", ("a", "b"), Path("j"), "cpu", True), {}),
+            (
+                (
+                    (Path("m"), Path("n")),
+                    Path("o"),
+                    Path("d"),
+                    "valid",
+                    ("a", "b"),
+                    Path("j"),
+                    "cpu",
+                    True,
+                    Path("w.pth"),
+                ),
+                {},
+            ),
         ),
         (
             "study create m n --dataset s3://b/d -o s --attributes A B --names M N --split valid --a-row 8 --raters 3"
@@ -444,7 +460,7 @@ def test_values_that_do_not_go_together_are_refused(
             "compare portraits hf:a/b@c runs/d --output r",
             "fader.evaluation.compare.compare",
             (
-                (("portraits", "hf:a/b@c", Path("runs/d")), Path("r"), None, "test", (), None, "auto", False),
+                (("portraits", "hf:a/b@c", Path("runs/d")), Path("r"), None, "test", (), None, "auto", False, None),
                 {},
             ),
         ),
@@ -501,6 +517,13 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"fader {fader.__version__}\n"
 
 
+class OutOfMemoryError(RuntimeError):
+    """Called as torch's is."""
+
+
+NO_MEMORY = "memory ran out; make room, or take fewer or smaller pictures at once or a smaller model."
+
+
 def raising(error: BaseException) -> Callable[..., None]:
     def describe(*args: Any) -> None:
         raise error
@@ -515,6 +538,13 @@ def raising(error: BaseException) -> Callable[..., None]:
         (Interrupted("Stopped; go on.", signal.SIGTERM), 143, "fader: Stopped; go on.\n"),
         (Interrupted("Stopped; go on.", signal.SIGINT), 130, "fader: Stopped; go on.\n"),
         (KeyboardInterrupt(), 130, "fader: stopped.\n"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "a\nb"),
+            2,
+            "fader: a\\nb: the system refuses it (Permission denied); name another path or change what is there.\n",
+        ),
+        *((error, 2, f"fader: {NO_MEMORY}\n") for error in (MemoryError(), OutOfMemoryError("CUDA out of memory."))),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: no"), 2, f"fader: {NO_MEMORY}\n"),
     ],
 )
 def test_what_stops_a_verb_is_one_sentence_and_an_exit_code(
@@ -529,10 +559,47 @@ def test_what_stops_a_verb_is_one_sentence_and_an_exit_code(
     assert capsys.readouterr() == ("", said)
 
 
-def test_defects_leave_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fader.info.describe", raising(ZeroDivisionError()))
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize("error", [ZeroDivisionError(), RuntimeError("a defect"), FileNotFoundError(2, "No", "x")])
+def test_defects_leave_their_traceback(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr("fader.info.describe", raising(error))
+    with pytest.raises(type(error)):
         cli.main(["info", "x"])
+
+
+@pytest.mark.parametrize(
+    "command", ["info {}", "prepare folder {} -o out", "swap portraits {} -o out", "study report {}", "evaluate {}"]
+)
+def test_a_name_that_no_system_takes_is_a_sentence(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(command.format("x" * 300).split()) == 2
+    assert " too long" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="another user is to be played")
+@pytest.mark.parametrize("command", ["info {}/x", "prepare folder {}/x -o out", "study report {}/x"])
+def test_a_folder_that_may_not_be_entered_is_a_sentence(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "locked").mkdir(mode=0o700)
+    os.seteuid(65534)
+    try:
+        assert cli.main(command.format(tmp_path / "locked").split()) == 2
+    finally:
+        os.seteuid(0)
+    assert "(Permission denied)" in capsys.readouterr().err
+
+
+def test_torch_says_so_where_memory_is_not_enough() -> None:
+    import torch
+
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    assert ran_out_of_memory(caught.value)
+    assert ran_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert not ran_out_of_memory(RuntimeError("a defect"))
 
 
 @pytest.mark.parametrize(

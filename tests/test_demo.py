@@ -11,6 +11,7 @@ import fader
 from fader import cli
 from fader.datasets.portraits.specification import SCHEMA
 from fader.datasets.prepared import open_dataset
+from fader.errors import UserError
 
 
 @pytest.mark.demo
@@ -37,3 +38,16 @@ def test_demo_makes_model_report_and_figures_once(tmp_path: Path, capsys: pytest
     assert capsys.readouterr().out == first
     unchanged = {path for path, time in written.items() if path.exists() and path.stat().st_mtime_ns == time}
     assert {path.name for path in written.keys() - unchanged} <= {"metrics.jsonl"}
+
+
+def test_the_run_may_be_the_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Path] = []
+
+    def prepare(dataset: Path, count: int) -> None:
+        drawn.append(dataset)
+        raise UserError("That will do.")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fader.demo.prepare_portraits", prepare)
+    assert cli.main(["demo", "-o", ".", "--count", "600"]) == 2
+    assert drawn == [tmp_path.with_name("portraits-600")]

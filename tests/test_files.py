@@ -1,5 +1,6 @@
 """Writing: whole or not at all, and nothing overwritten by accident."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fader import files
 from fader.errors import UserError
 from fader.files import MAX_JSON, clear_half_written, locked, new_folder, parse_json, read_json, replacing, write_json
 
@@ -172,3 +174,47 @@ def test_json_round_trip_and_no_numbers_that_json_has_not(tmp_path: Path) -> Non
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "b.json", float("nan"))
     assert not (tmp_path / "b.json").exists()
+
+
+def test_a_folder_that_another_file_system_is_mounted_on_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "volume").mkdir()
+
+    def busy(source: Path, target: Path) -> Path:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(source))
+
+    monkeypatch.setattr(Path, "replace", busy)
+    with pytest.raises(UserError, match="volume: it cannot be written"), new_folder(tmp_path / "volume", True):
+        pass
+    assert [entry.name for entry in tmp_path.iterdir()] == ["volume"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it tells what a descriptor is of")
+def test_everything_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    replace, sync = Path.replace, os.fsync
+
+    def noted_sync(descriptor: int) -> None:
+        events.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    def noted_replace(source: Path, target: Path) -> Path:
+        events.append(f"{source.name} -> {target.name}")
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    with new_folder(tmp_path / "out") as temporary:
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "file").write_text("whole")
+    assert sorted(events[:3]) == [".out.tmp", "file", "inner"]
+    assert events[3:] == [".out.tmp -> out", tmp_path.name]
+
+
+def test_names_that_are_not_utf8_are_written_as_escapes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    files.write_text(tmp_path / "a.txt", f"{name}, caf\xe9")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "caf\\udce9.png, caf\xe9"
+    write_json(tmp_path / "a.json", {"path": name})
+    assert read_json(tmp_path / "a.json") == {"path": "caf\\udce9.png"}

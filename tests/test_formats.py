@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,11 +28,12 @@ from fader.training.classifier import load_classifier
 from fader.training.loop import train
 from fader.training.records import read_records
 from fader.training.run import open_run
-from tests.formats.make import ATTRIBUTES, HERE, PORTRAITS, SIZE, VERSIONS, config, edited
+from tests.formats.make import ATTRIBUTES, HERE, OUTPUTS, PORTRAITS, SIZE, VERSIONS, config, edited
 from tests.refusals import refusal
 
 # A checkpoint is for going on with the run that wrote it. Version 1 was gone before the first release.
 FIRST = dict.fromkeys(VERSIONS, 1) | {"checkpoint": 2}
+ROOT = Path(__file__).parents[1]
 Unpack = Callable[[str, int], Path]
 
 
@@ -56,6 +58,16 @@ def test_there_is_a_file_of_every_version() -> None:
     wanted = {f"{form}-{v}.zip" for form, version in VERSIONS.items() for v in range(FIRST[form], version + 1)}
     assert wanted == {path.name for path in HERE.glob("*.zip")}
     assert all((HERE / name).stat().st_size < 40_000 for name in wanted)
+
+
+def test_the_table_has_every_format() -> None:
+    page = (ROOT / "docs/formats.md").read_text(encoding="utf-8").partition("## Versions")[2]
+    rows = re.findall(r"^\| (`fader-.*?) \| (\d+) \|", page, re.MULTILINE)
+    listed = {name: int(version) for names, version in rows for name in re.findall("`fader-(.*?)`", names)}
+    assert listed == {**VERSIONS, **OUTPUTS, "study-key": VERSIONS["study"]}
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")]
+    lines = [line for text in sources for line in re.findall(r"^FORMAT.*", text, re.MULTILINE)]
+    assert set(listed) == {name for line in lines for name in re.findall(r'"fader-([a-z-]+)"', line)}
 
 
 @versions("dataset")

@@ -72,6 +72,8 @@ def test_damaged_exif_data_does_not_cost_the_picture() -> None:
         (np.array([[0.0, 0.5, 1.0]], np.float32), [0, 128, 255]),
         (np.array([[0.0, 100.0, 255.0]], np.float32), [0, 100, 255]),
         (np.array([[np.nan, 2.0, 255.0]], np.float32), [0, 2, 255]),
+        (np.array([[np.inf, -np.inf, 2.0, 255.0]], np.float32), [255, 0, 2, 255]),
+        (np.array([[np.inf, 0.0, 1.0]], np.float32), [255, 0, 255]),
     ],
 )
 def test_deep_grey_becomes_eight_bits(values: np.ndarray, expected: list[int]) -> None:

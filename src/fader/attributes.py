@@ -10,6 +10,7 @@ Importing this module does not import torch, so that the command line stays quic
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,7 +95,8 @@ class Schema:
         if not self.attributes:
             raise UserError("No attribute is chosen; at least one is needed.")
         if len(set(self.names)) != len(self.names):
-            raise UserError(f"An attribute is named twice: {', '.join(self.names)}.")
+            twice = next(name for name, count in Counter(self.names).items() if count > 1)
+            raise UserError(f"An attribute is named twice: {twice}.")
         if self.code_size > MAX_CODE:
             raise UserError(
                 f"There are {len(self):,} attributes with {self.code_size:,} values, and at most {MAX_CODE:,} values"

@@ -21,7 +21,8 @@ from tyro.extras import SubcommandApp
 import fader
 from fader.config import ICGAN_PRESETS, PRESETS, ClassifierConfig, NetworkConfig, configure, configure_icgan
 from fader.datasets.portraits.specification import COUNT, SIZE
-from fader.errors import Interrupted, ProcessLostError, UserError
+from fader.errors import Interrupted, ProcessLostError, UserError, printable, ran_out_of_memory
+from fader.files import REFUSALS
 from fader.locations import parse
 from fader.progress import say
 
@@ -127,6 +128,15 @@ def exit_code(run: Callable[[], object]) -> int:
     except BrokenPipeError:
         # Whoever read the output has had enough; what is still buffered must not be written at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, MemoryError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.filename is not None and error.errno in REFUSALS:
+            name = printable(str(error.filename))
+            say(f"fader: {name}: the system refuses it ({error.strerror}); name another path or change what is there.")
+        elif ran_out_of_memory(error):
+            say("fader: memory ran out; make room, or take fewer or smaller pictures at once or a smaller model.")
+        else:
+            raise
+        return 2
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fader.config import configure
 from fader.datasets.portraits.source import prepare_portraits
+from fader.errors import UserError
 from fader.evaluation.evaluate import REPORT, evaluate
 from fader.evaluation.report import summary
 from fader.files import read_json, spelled_out
@@ -29,7 +30,7 @@ def demo(output: Path, count: int, steps: int | None = None, device: str = "auto
         prepare_portraits(dataset, count=count)
     say(f"2 of 3: training a Fader Network in {output}.")
     train(dataset, output, configure("small", **({} if steps is None else {"steps": steps})), device=device)
-    report = _report_of_model(output)
+    report = report_of_model(output)
     if report is None:
         say("3 of 3: evaluating it on portraits that it has not seen.")
         report = evaluate(output, device=device, overwrite=True)
@@ -41,10 +42,15 @@ figures  {output / "evaluation" / "swaps.png"}, {output / "samples"}
 try      fader slide {output} --dataset {dataset} --attribute Smiling -o smiles.png"""
 
 
-def _report_of_model(output: Path) -> dict[str, Any] | None:
-    """The report that is there, if it is of the model that is there."""
+def report_of_model(output: Path) -> dict[str, Any] | None:
+    """The report that is there, if it is whole and of the model that is there."""
     path = output / "evaluation" / REPORT
     if not path.exists():
         return None
-    report: dict[str, Any] = read_json(path)
-    return report if report["meta"]["model"]["selection"] == load(output, device="cpu").selection else None
+    try:
+        report: dict[str, Any] = read_json(path)
+        summary(report)
+        selection = report["meta"]["model"]["selection"]
+    except (UserError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError):
+        return None  # What is damaged is made again.
+    return report if selection == load(output, device="cpu").selection else None

@@ -34,6 +34,18 @@ class ProcessLostError(Exception):
     """
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether this says that memory, the machine's or a GPU's, was not enough."""
+    # torch, which is not to be imported here, has a class of its own for a GPU's memory, and none for the machine's.
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error))
+    )
+
+
 def printable(text: str) -> str:
     """The text with control characters, line breaks and undecodable bytes written as escapes."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -24,7 +24,8 @@ except ImportError:  # On Windows.
 # What a disk says that takes no more, or nothing at all, or not from this user or under this name.
 REFUSALS = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE),
-    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP),
+    *(errno.EBUSY, errno.EXDEV, errno.ENOTEMPTY),  # Of a folder that another file system is mounted on.
 }
 MAX_JSON = 1 << 24
 """Bytes of a JSON file; the list of checksums of 100 million pictures takes half of it."""
@@ -95,6 +96,7 @@ def new_folder(path: Path, overwrite: bool = False, holding: str | None = None) 
             yield temporary
             for file in temporary.rglob("*"):
                 _sync(file)
+            _sync(temporary)
             if path.exists():
                 path.replace(old)
             temporary.replace(path)
@@ -194,11 +196,15 @@ def remove(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        # Names of files that are not UTF-8 have what is not as halves of characters.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, data: Any) -> None:
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    # As `write_text` writes them, they would be read back as what JSON cannot hold.
+    text = re.sub("[\ud800-\udfff]", lambda half: rf"\\u{ord(half[0]):04x}", text)
+    write_text(path, f"{text}\n")
 
 
 def read_json(path: Path) -> Any:

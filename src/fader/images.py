@@ -75,7 +75,7 @@ def open_picture(source: str | PathLike[str] | BinaryIO | Image.Image, name: str
         raise UserError(f"{name}: there is no such file.") from None
     except IsADirectoryError:
         raise UserError(f"{name}: this is a folder, not a picture.") from None
-    except UserError:
+    except (UserError, MemoryError):  # That there is no room now says nothing of the picture.
         raise
     except Image.DecompressionBombError:
         raise UserError(f"{name}: it claims more pixels than the limit of {MAX_PIXELS // 1_000_000} million.") from None
@@ -144,8 +144,9 @@ def _plain(image: Image.Image) -> Image.Image:
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Grey of 16 bits, of integers or of floating point (up to 1, 255 or 65,535) as grey of 8 bits."""
-    array = np.nan_to_num(np.asarray(image, dtype=np.float32))
-    most = array.max(initial=0)
+    array = np.asarray(image, dtype=np.float32)
+    most = float(np.max(array, initial=0, where=np.isfinite(array)))
+    array = np.nan_to_num(array, posinf=most)  # What is infinite is as bright as the brightest, and not all else dark.
     if image.mode.startswith("I;16") or most > 255:
         array /= 257.0
     elif image.mode == "F" and most <= 1:

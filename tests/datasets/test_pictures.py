@@ -97,12 +97,26 @@ def test_links_in_an_archive_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_two_entries_of_one_name_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [("b/a.png",) * 2, ("b//a.png", "b/a.png"), ("./b/./a.png", "b\\a.png")])
+def test_two_entries_of_one_name_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
     with zipfile.ZipFile(tmp_path / "d.zip", "w") as out:
-        out.writestr("a.png", b"1")
-        out.writestr("a.png", b"2")
-    with pytest.raises(UserError, match=r"two of its entries are named 'a\.png'"):
+        out.writestr(names[0], b"1")
+        out.writestr(names[1], b"2")
+    with pytest.raises(UserError, match=r"two of its entries are named 'b/a\.png'"):
         PictureFiles(tmp_path / "d.zip")
+
+
+def test_an_entry_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    path = archive(tmp_path, {"a.png": b"A", "b.png": b"B"})
+    path.write_bytes(path.read_bytes().replace(b"b.png", b"\0.png"))  # Where zipfile has a name end.
+    with PictureFiles(path) as files:
+        assert files.names == ["a.png"]
+
+
+def test_names_of_an_archive_are_as_the_system_takes_them(tmp_path: Path) -> None:
+    with PictureFiles(archive(tmp_path, {"./b//c.jpg": b"C", ".": b"", "./.hidden.png": b""})) as files:
+        assert files.names == ["b/c.jpg"]
+        assert files.fetch("b/c.jpg") == ("b/c.jpg", b"C")
 
 
 def patched(path: Path, offset: int, layout: str, value: int) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -244,6 +245,12 @@ def test_preparing_imports_no_torch() -> None:
         "s.portrait(0); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_names_that_are_not_utf8_can_be_written_anywhere(tmp_path: Path) -> None:
+    pictures = replace(source(3), names=[os.fsdecode(b"caf\xe9.png"), "caf\xe9.png", "b.png"])
+    prepare(pictures, tmp_path / "out", workers=1)
+    assert open_dataset(tmp_path / "out").names.tolist() == ["caf\\udce9.png", "caf\xe9.png", "b.png"]
 
 
 def test_names_whose_labels_could_not_be_read_back_are_refused_before_work_starts(

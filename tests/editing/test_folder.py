@@ -292,6 +292,18 @@ def test_a_picture_that_fails_is_named_and_the_rest_goes_on(folder: Path, pictur
     assert f"{output}: 1 edited, 4 done before, 2 left out:" in edit_folder(folder, pictures, output, {"Smiling": 1})
 
 
+def test_folders_with_names_that_no_system_takes_are_left_out(folder: Path, pictures: Path, tmp_path: Path) -> None:
+    content = (pictures / "anna.png").read_bytes()
+    names = ["a.png", f"{'f' * 255}/a.png", f"{'f' * 256}/a.png", f"{'f' * 200}/" * 20 + "a.png"]
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as packed:
+        for name in names:
+            packed.writestr(name, content)
+    lines = edit_folder(folder, tmp_path / "in.zip", tmp_path / "out", {"Smiling": 1}).splitlines()
+    assert lines[0] == f"{tmp_path / 'out'}: 2 edited, 0 done before, 2 left out:"
+    assert all("its name is too long" in line for line in lines[1:])
+    assert written(tmp_path / "out") == sorted(names[:2])
+
+
 def test_strict_stops_at_the_first_failure(folder: Path, pictures: Path, tmp_path: Path) -> None:
     (pictures / "b.png").write_bytes(b"")
     output = tmp_path / "out"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from fader.attributes import Schema
-from fader.config import JUDGE
+from fader.config import JUDGE, Config
 from fader.datasets.portraits.source import prepare_portraits
 from fader.datasets.prepared import open_dataset
 from fader.errors import UserError
@@ -19,8 +19,10 @@ from fader.evaluation import evaluate as module
 from fader.evaluation import judge as judge_module
 from fader.evaluation.evaluate import evaluate
 from fader.evaluation.report import summary, to_markdown
+from fader.files import write_json
 from fader.images import Framing
-from fader.model import save_model
+from fader.model import load, save_model
+from fader.training.run import RunOf
 from tests.models import tiny_model
 
 SCHEMA = Schema.binary(["Smiling", "Hat"])
@@ -133,3 +135,26 @@ def test_names_are_shown_as_they_are(model: Path, portraits: Path, tmp_path: Pat
     for table in page.split("\n\n| ")[1:]:
         lines = [line for line in ("| " + table).splitlines() if line.startswith("| ")]
         assert len({line.replace(r"\|", "").count("|") for line in lines}) == 1, lines
+
+
+@pytest.mark.parametrize("trained_on", [False, True])
+def test_ends_go_to_the_model_that_was_measured_alone(
+    trained_on: bool, portraits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = open_dataset(portraits)
+    about = {"path": str(portraits), "name": "portraits", "fingerprint": data.fingerprint}
+    run = RunOf(tmp_path / "run", Config(), SCHEMA, about, None)
+    write_json(run.folder / "run.json", run.to_json())
+    save_model(tiny_model(SCHEMA, size=64), run.model)
+    measure_system = module.measure_system
+
+    def measure_while_training(*arguments: Any) -> Any:
+        system = measure_system(*arguments)
+        if trained_on:
+            save_model(tiny_model(SCHEMA, size=64, seed=1), run.model, overwrite=True)
+        return system
+
+    monkeypatch.setattr(module, "measure_system", measure_while_training)
+    evaluate(run.folder, device="cpu")
+    assert (run.folder / "evaluation" / "report.md").is_file()
+    assert load(run.folder, "cpu").ends.keys() == (set() if trained_on else {*SCHEMA.names})

@@ -23,6 +23,7 @@ from fader.datasets.portraits.source import prepare_portraits
 from fader.editing import manifest
 from fader.editing.folder import edit_folder
 from fader.evaluation import compare, evaluate, report
+from fader.export import onnx, web
 from fader.files import write_json
 from fader.model import VERSION as MODEL_VERSION
 from fader.model import load
@@ -55,7 +56,9 @@ VERSIONS = {
     "evaluation": _version(report.FORMAT),
     "comparison": _version(compare.FORMAT),
 }
-"""The present version of every format."""
+"""The present version of every format that fader reads, or you do."""
+OUTPUTS = {"onnx": onnx.VERSION, "web": web.VERSION_OF_PAGE}
+"""That of those for other programs, which no fader ever reads."""
 ATTRIBUTES = ("Eyeglasses", "Smiling")
 SIZE, PORTRAITS = 32, 12
 STRANGER = 20_000  # The number of a portrait that no dataset of these has.

@@ -37,6 +37,14 @@ NEVER = {
 """What no file may bring about."""
 
 
+def ran_out(error: BaseException) -> BaseException | None:
+    """What lies behind an error, if it is the end of memory."""
+    behind: BaseException | None = error
+    while behind is not None and not isinstance(behind, MemoryError):
+        behind = behind.__cause__ or behind.__context__
+    return behind
+
+
 class TooSlowError(BaseException):
     """Not an Exception, so that nothing that is tried handles it."""
 

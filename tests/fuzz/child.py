@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -19,7 +20,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from fader.errors import UserError
-from tests.fuzz.bounds import TooSlowError, Watch, limit_memory, limited_time
+from tests.fuzz.bounds import TooSlowError, Watch, limit_memory, limited_time, ran_out
 from tests.fuzz.targets import TARGETS, Target
 
 A_ROUND = 100  # Inputs between two looks at the clock.
@@ -44,7 +45,7 @@ def fuzz(target: Target, examples: int, seconds: float, first_seed: int, kept: P
             counts["accepted"] += 1
         except UserError as error:
             counts["refused"] += 1
-            problem = _ran_out(error)
+            problem = ran_out(error)
         except (Exception, TooSlowError) as error:
             problem = error
         if watch.seen:
@@ -72,21 +73,14 @@ def fuzz(target: Target, examples: int, seconds: float, first_seed: int, kept: P
     return {**counts, "seconds": time.monotonic() - begun, "found": found}
 
 
-def _ran_out(error: BaseException) -> BaseException | None:
-    """What lies behind an error, if it is the end of memory."""
-    behind: BaseException | None = error
-    while behind is not None and not isinstance(behind, MemoryError):
-        behind = behind.__cause__ or behind.__context__
-    return behind
-
-
 def _described(error: BaseException) -> str:
     """An error by its kind, the last place in fader's own code, and the beginning of what it says."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if f"{os.sep}fader{os.sep}" in frame.filename]
     last = (own or list(frames))[-1] if frames else None
     where = f"{Path(last.filename).name}:{last.lineno} {last.name}" if last else "nowhere"
-    return f"{type(error).__name__} at {where}: {str(error)[:100]!r}"
+    said = re.sub(r"\d+|'.*?'|\".*?\"", "...", str(error))  # One finding, whatever it is about.
+    return f"{type(error).__name__} at {where}: {said[:100]!r}"
 
 
 def main() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import io
 import json
+import pickletools
 import re
 import struct
 import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
@@ -64,18 +66,23 @@ def one_damage(seeds: Sequence[bytes]) -> st.SearchStrategy[Damage]:
     )
 
 
+def often(usual: st.SearchStrategy[Any], seldom: st.SearchStrategy[Any], share: int = 8) -> st.SearchStrategy[Any]:
+    """The one, and once in `share` times the other."""
+    return st.integers(1, share).flatmap(lambda number: seldom if number == share else usual)
+
+
 def damaged_json(seeds: Sequence[Any]) -> st.SearchStrategy[Any]:
-    """One of the documents with a few of its parts replaced, left out or doubled."""
-    edit = st.tuples(
-        st.integers(0, 10**6), st.sampled_from(["replace", "delete", "rename", "nest"]), st.sampled_from(HOSTILE_JSON)
-    )
+    """One of the documents with a few of its parts replaced, left out, doubled, or changed a little."""
+    kinds = ["replace", "delete", "rename", "nest", "near", "near", "near"]
+    edit = st.tuples(st.integers(0, 10**6), st.sampled_from(kinds), st.sampled_from(HOSTILE_JSON))
     return st.tuples(st.sampled_from(list(seeds)), st.lists(edit, max_size=3)).map(lambda drawn: _edited(*drawn))
 
 
 def damaged_json_bytes(seeds: Sequence[Any]) -> st.SearchStrategy[bytes]:
     """JSON documents damaged in their parts, and their text damaged."""
     texts = [json.dumps(seed).encode() for seed in seeds]
-    return st.one_of(damaged_json(seeds).map(json_bytes), damaged(texts), st.just(b"[" * 100_000))
+    text = often(damaged(texts), st.just(b"[" * 100_000))
+    return often(damaged_json(seeds).map(json_bytes), text, 4)
 
 
 def json_bytes(document: Any) -> bytes:
@@ -121,12 +128,123 @@ def damaged_safetensors(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
     """Weights whose header claims something else, and files damaged anywhere."""
     headers = [json.loads(seed[8 : 8 + struct.unpack("<Q", seed[:8])[0]]) for seed in seeds]
 
-    def put_together(header: Any) -> bytes:
-        text = json_bytes(header)
-        seed = seeds[0]
-        return struct.pack("<Q", len(text)) + text + seed[8 + struct.unpack("<Q", seed[:8])[0] :]
+    begins = [8 + struct.unpack("<Q", seed[:8])[0] for seed in seeds]
 
-    return st.one_of(damaged_json(headers).map(put_together), damaged(seeds))
+    def put_together(header: Any, data: bytes = seeds[0][begins[0] :]) -> bytes:
+        text = json_bytes(header)
+        return struct.pack("<Q", len(text)) + text + data
+
+    def with_other_numbers(which: int, damages: Sequence[Damage]) -> bytes:
+        """The header is right: it is only the numbers that are others."""
+        seed, begin = seeds[which], begins[which]
+        return seed[:begin] + _applied(seed[begin:], damages)[: len(seed) - begin].ljust(len(seed) - begin, b"\xff")
+
+    tensor = st.builds(
+        _other_tensor,
+        st.sampled_from(headers),
+        st.integers(0, 10**6),
+        st.sampled_from(["dtype", "shape", "shared", "renamed", "doubled"]),
+        st.integers(0, 10**6),
+    )
+    numbers = st.builds(with_other_numbers, st.integers(0, len(seeds) - 1), st.lists(one_damage(seeds), max_size=3))
+    header = often(tensor, damaged_json(headers), 3).map(put_together)
+    return often(st.one_of(header, numbers), damaged(seeds), 8)
+
+
+def _other_tensor(headers: dict[str, Any], number: int, kind: str, choice: int) -> dict[str, Any]:
+    """The header with one tensor of it told of wrongly, but so that as many bytes are spoken of as there are."""
+    header = copy.deepcopy(headers)
+    names = [name for name in header if name != "__metadata__"]
+    name = names[number % len(names)]
+    tensor = header[name]
+    if kind == "dtype":
+        tensor["dtype"] = ("F32", "I32", "U32", "F16", "BF16", "F64", "I64", "BOOL", "U8", "F8_E4M3")[choice % 10]
+    elif kind == "shape":
+        shape = tensor["shape"]
+        count = 1
+        for side in shape:
+            count *= side
+        others = [shape[::-1], [*shape, 1], [1, *shape], [count], shape[1:] + shape[:1], [count, 1, 1, 1], [], [0]]
+        tensor["shape"] = others[choice % len(others)]
+    elif kind == "shared":  # Two tensors of the same bytes.
+        tensor["data_offsets"] = header[names[choice % len(names)]]["data_offsets"]
+    elif kind == "renamed":
+        header[("x" * 70_000, "", "\x1b[2J", "\n", names[choice % len(names)], "a.b")[choice % 6]] = header.pop(name)
+    else:
+        header[f"{name}.again"] = dict(tensor)
+    return header
+
+
+PICKLE_PARTS = (
+    *(b"N", b")", b"]", b"}", b"(", b"t", b"0", b"1", b"2", b"R", b"\x81", b"b", b"u", b"s", b"a", b"e", b"Q", b"."),
+    *(b"h\x00", b"h\xff", b"q\x00", b"q\x07", b"j\xff\xff\xff\x7f", b"\x88", b"\x89", b"\x85", b"\x86", b"\x87"),
+    *(
+        b"K\x00",
+        b"K\xff",
+        b"M\xff\xff",
+        b"J\xff\xff\xff\x7f",
+        b"J\xff\xff\xff\xff",
+        b"\x8a\x08" + b"\xff" * 7 + b"\x7f",
+    ),
+    *(b"\x8a\x00", b"\x8b" + struct.pack("<i", 300) + b"\x7f" * 300, b"G" + struct.pack(">d", float("nan"))),
+    *(b"cposix\nsystem\n", b"ccollections\nOrderedDict\n", b"ctorch\nFloatStorage\n", b"I01\n", b"L9999999999999L\n"),
+    *(
+        b"X" + struct.pack("<I", len(text)) + text
+        for text in (b"", b"x" * 5000, b"\x1b[2J\n", b"../x", b"\xed\xa0\x80")
+    ),
+)
+"""Instructions to be put among those of a pickle."""
+
+
+def damaged_pickle(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
+    """A pickle with a few of its instructions left out, doubled, in another order, or in place of others."""
+    programs = [_instructions(seed) for seed in seeds]
+    edit = st.tuples(
+        st.integers(0, 10**6),
+        st.sampled_from([*["like"] * 5, "replace", "delete", "repeat", "swap", "insert"]),
+        st.integers(0, 10**6),
+    )
+    return st.builds(_reprogrammed, st.sampled_from(programs), st.lists(edit, min_size=1, max_size=3))
+
+
+def _instructions(pickled: bytes) -> list[bytes]:
+    places = [place or 0 for _, _, place in pickletools.genops(pickled)]
+    return [pickled[a:b] for a, b in pairwise([*places, len(pickled)])]
+
+
+def _reprogrammed(program: Sequence[bytes], edits: Sequence[tuple[int, str, int]]) -> bytes:
+    parts = list(program)
+    for number, kind, choice in edits:
+        at = number % len(parts)
+        if kind == "like":  # Another number, text or name where there is one already.
+            alike = [part for part in (*program, *PICKLE_PARTS) if part[:1] == parts[at][:1]]
+            parts[at] = alike[choice % len(alike)] if alike else b"N"
+        elif kind == "replace":
+            parts[at] = PICKLE_PARTS[choice % len(PICKLE_PARTS)]
+        elif kind == "delete" and len(parts) > 1:
+            del parts[at]
+        elif kind == "repeat":
+            parts[at : at + choice % 7 + 1] *= (2, 3, 100, 5000)[choice % 4]
+        elif kind == "swap":
+            other = choice % len(parts)
+            parts[at], parts[other] = parts[other], parts[at]
+        else:
+            parts.insert(at, PICKLE_PARTS[choice % len(PICKLE_PARTS)])
+    return b"".join(parts)[: 2**21]
+
+
+def damaged_torch(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
+    """Zip archives as torch writes them: whole, but for the pickle in them."""
+
+    def with_pickle(drawn: tuple[dict[str, bytes], bytes]) -> bytes:
+        members, pickled = drawn
+        return _packed({name: pickled if name.endswith("data.pkl") else data for name, data in members.items()})
+
+    def of_one(members: dict[str, bytes]) -> st.SearchStrategy[bytes]:
+        pickles = [data for name, data in members.items() if name.endswith("data.pkl")]
+        return st.tuples(st.just(members), damaged_pickle(pickles)).map(with_pickle)
+
+    return often(st.one_of([of_one(_members(seed)) for seed in seeds]), damaged_zip(seeds), 4)
 
 
 def damaged_png(seeds: Sequence[bytes]) -> st.SearchStrategy[bytes]:
@@ -200,9 +318,27 @@ def _edited(document: Any, edits: Sequence[tuple[int, str, Any]]) -> Any:
             holder[value if isinstance(value, str) else "renamed"] = holder.pop(key)
         elif kind == "nest":
             holder[key] = [holder[key]] * 2
+        elif kind == "near":
+            holder[key] = _near(holder[key], number // len(places))
         else:
             holder[key] = copy.deepcopy(value)
     return root[0]
+
+
+def _near(value: Any, number: int) -> Any:
+    """Something of the same kind."""
+    others: list[Any] = [0]
+    if isinstance(value, bool):
+        others = [not value]
+    elif isinstance(value, int | float) and abs(value) < 1e100:
+        others = [value + 1, value - 1, -value, value * 2, value / 2, float(value), value * 1e6, 0, 1, 10**9]
+    elif isinstance(value, str):
+        others = ["", value + "x", value[:-1], value.upper(), value * 100, f"{value}\n", f"\u202e{value}"]
+    elif isinstance(value, list):
+        others = [value[::-1], value[:-1], value * 2, value * 300, [*value, None]]
+    elif isinstance(value, dict):
+        others = [dict(list(value.items())[:-1]), {**value, "more": 1}, dict.fromkeys(value)]
+    return others[number % len(others)]
 
 
 def _places(holder: Any) -> Any:

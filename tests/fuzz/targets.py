@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import csv
+import datetime
+import decimal
+import gzip
+import hashlib
 import io
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterable
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +25,7 @@ from PIL import Image
 
 from fader.errors import UserError
 from tests.fuzz import mutations
+from tests.fuzz.bounds import ran_out
 
 Attempt = Callable[[Any, Path], None]
 
@@ -65,6 +73,8 @@ def _tried(*calls: Callable[[], Any]) -> None:
         try:
             call()
         except UserError as error:
+            if memory := ran_out(error):
+                raise memory from error
             _check(error)
 
 
@@ -126,7 +136,13 @@ def pictures(folder: Path) -> Target:
     seeds = picture_seeds()
     pngs = [data for name, data in seeds.items() if name.startswith("PNG")]
     bombs = [_bomb(side) for side in (9_000, 20_000, 2**31 - 1)]
-    content = st.one_of(mutations.damaged(list(seeds.values())), mutations.damaged_png(pngs), st.sampled_from(bombs))
+    hostile = hostile_pictures()
+    read_ones = [data for data in seeds.values() if _is_read(data)]
+    others = [data for data in seeds.values() if data not in read_ones]
+    files = mutations.often(mutations.damaged(read_ones), mutations.damaged([*others, *hostile]))
+    content = mutations.often(
+        st.one_of(files, mutations.damaged_png(pngs)), st.sampled_from([*bombs, *hostile, _many_scans()]), 20
+    )
 
     def read(given: Path, output: Path) -> None:
         to_array(open_picture(given / "picture"), 32)
@@ -143,6 +159,49 @@ def _bomb(side: int) -> bytes:
     return mutations._with_checksums(bytes(data))
 
 
+def _is_read(data: bytes) -> bool:
+    """Whether a sound picture is of a format that is read."""
+    from fader.images import open_picture
+
+    try:
+        open_picture(io.BytesIO(data))
+    except UserError:
+        return False
+    return True
+
+
+def hostile_pictures() -> list[bytes]:
+    """What Pillow would hand on: PostScript in IPTC, a page of a FITS file in gzip, and QOI, which is slow."""
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(touch) show\n%%EOF\n"
+
+    def field(record: int, number: int, data: bytes) -> bytes:
+        return bytes([0x1C, record, number]) + len(data).to_bytes(2, "big") + data
+
+    header = ((60, b"\1\0"), (20, b"\n"), (30, b"\n"), (120, b"\5"))
+    iptc = b"".join(field(3, number, data) for number, data in header) + field(8, 10, eps)
+
+    def cards(*lines: str) -> bytes:
+        return b"".join(line.encode().ljust(80) for line in lines).ljust(2880)
+
+    numbers = {"BITPIX": 8, "NAXIS": 2, "NAXIS1": 8, "NAXIS2": 1, "PCOUNT": 0, "ZBITPIX": 8, "ZNAXIS": 2}
+    numbers |= {"ZNAXIS1": 64, "ZNAXIS2": 64}
+    table = [f"{name:<8}= {value:>20}" for name, value in numbers.items()]
+    fits = cards("SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0", "END") + cards(
+        "XTENSION= 'BINTABLE'", *table, "ZIMAGE  = T", "ZCMPTYPE= 'GZIP_1  '", "END"
+    )
+    qoi = b"qoif" + (64).to_bytes(4, "big") * 2 + b"\4\0" + bytes(64 * 64)
+    return [eps, iptc, fits + bytes(8) + gzip.compress(bytes(64 * 64 * 4)), qoi]
+
+
+def _many_scans() -> bytes:
+    """A progressive JPEG that takes long to decode for its size."""
+    stream = io.BytesIO()
+    Image.new("L", (6_000, 6_000), 128).save(stream, "JPEG", progressive=True)
+    data = stream.getvalue()
+    last = data.rfind(b"\xff\xda")
+    return data[:last] + data[last:-2] * 150 + data[-2:]
+
+
 def tables(folder: Path) -> Target:
     from fader.datasets.tables import read_table
 
@@ -152,16 +211,13 @@ def tables(folder: Path) -> Target:
     ]
     texts = ["\n".join(separator.join(map(str, row)) for row in rows).encode() for separator in ",;\t"]
     texts += [texts[0].replace(b"a", b'"a ""quoted"", and more"'), b"\xef\xbb\xbf" + texts[0].replace(b"\n", b"\r\n")]
-    stream = io.BytesIO()
-    columns = {str(name): [str(row[i]) for row in rows[1:]] for i, name in enumerate(rows[0])}
-    import_module("pyarrow.parquet").write_table(import_module("pyarrow").table(columns), stream)
     cell = st.one_of(
         st.sampled_from(["0", "1", "-1", "yes", "nan", "a", "", "train", *mutations.TEXTS]), st.text(max_size=9)
     )
     grid = st.lists(st.lists(cell, min_size=1, max_size=5), min_size=1, max_size=8).map(_csv)
     inputs = st.one_of(
         st.tuples(st.integers(0, 1), st.one_of(mutations.damaged(texts), grid)),
-        st.tuples(st.just(2), mutations.damaged([stream.getvalue()])),
+        st.tuples(st.just(2), mutations.often(mutations.damaged(_parquets(rows)), st.sampled_from(_odd_parquets()))),
     )
 
     def read(given: Path, output: Path) -> None:
@@ -174,6 +230,51 @@ def tables(folder: Path) -> Target:
         )
 
     return Target(inputs, _files("table.csv", "table.tsv", "table.parquet"), read)
+
+
+def _parquet(columns: dict[str, Any], **options: Any) -> bytes:
+    stream = io.BytesIO()
+    import_module("pyarrow.parquet").write_table(import_module("pyarrow").table(columns), stream, **options)
+    return stream.getvalue()
+
+
+def _parquets(rows: list[tuple[Any, ...]]) -> list[bytes]:
+    """Tables of text, and of every other kind of column."""
+    columns = {str(name): [str(row[i]) for row in rows[1:]] for i, name in enumerate(rows[0])}
+    when = datetime.datetime(2026, 11, 24, 1, 2, 3)
+    kinds: list[Any] = [
+        *(7, True, 0.5, None, b"bytes", decimal.Decimal("1.50"), when, when.date(), when.time()),
+        *(datetime.timedelta(days=1), [1, 2], {"a": 1}, when.replace(tzinfo=datetime.UTC)),
+    ]
+    others = {f"column {i}": [kind, None, kind] * 3 for i, kind in enumerate(kinds)}
+    files = {"file": columns["file"]}
+    return [
+        _parquet(columns),
+        _parquet(columns, compression="zstd", use_dictionary=False),
+        _parquet(files | others),
+        *(_parquet(files | {name: column}) for name, column in others.items()),
+    ]
+
+
+def _odd_parquets() -> list[bytes]:
+    """Columns of dates and times that there are not, of numbers at the ends of their types, and of few bytes."""
+    arrow = import_module("pyarrow")
+
+    def column(number: int, kind: Any, source: Any = None) -> Any:
+        return arrow.array([number, 1], source or arrow.int64()).cast(kind)
+
+    columns = [
+        column(10**8, arrow.date32(), arrow.int32()),
+        *(column(2**50, arrow.timestamp(unit)) for unit in ("s", "ms", "us", "ns")),
+        column(2**62, arrow.timestamp("us", tz="Nowhere/Land")),
+        column(2**62, arrow.time64("us")),
+        *(column(2**62, arrow.duration(unit)) for unit in ("s", "us", "ns")),
+        *(arrow.array([value, value]) for value in (float("nan"), float("inf"), 1e308, 2**63 - 1)),
+        arrow.array([[None] * 1000, []]),
+    ]
+    files = [_parquet({"file": ["0.png", "1.png"], "x": column}) for column in columns]
+    many = arrow.array(np.zeros(1_000_000, np.int64))
+    return [*files, _parquet({"file": many, "x": many}, compression="zstd")]
 
 
 def _csv(rows: Iterable[Iterable[str]]) -> bytes:
@@ -205,40 +306,115 @@ def archives(folder: Path) -> Target:
         def prepare(table: Path | None) -> None:
             prepare_folder(given / "pictures.zip", table, output / "dataset", size=32, workers=1, overwrite=True)
 
-        _tried(fetch, lambda: prepare(given / "labels.csv"), lambda: prepare(None))
+        _tried(fetch, lambda: prepare(None))
+        prepare(given / "labels.csv")
 
     return Target(inputs, write, read)
 
 
 def datasets(folder: Path) -> Target:
+    """Prepared datasets, in a folder and at a URL."""
     from fader.datasets.portraits.source import prepare_portraits
-    from fader.datasets.prepared import open_dataset
+    from fader.datasets.prepared import PreparedDataset, open_dataset
+    from fader.files import write_json, write_text
     from fader.images import Framing
     from fader.info import describe
 
     prepare_portraits(folder / "dataset", count=12, size=32, workers=1)
     manifest = json.loads((folder / "dataset/dataset.json").read_bytes())
-    inputs, write = _one_damaged(
+    labels = (folder / "dataset/labels.npz").read_bytes()
+    one_file, write_one = _one_damaged(
         folder / "dataset",
         {
             "dataset.json": mutations.damaged_json_bytes([manifest]),
-            "labels.npz": mutations.damaged_zip([(folder / "dataset/labels.npz").read_bytes()]),
+            "labels.npz": st.one_of(mutations.damaged_zip([labels]), _other_labels(labels)),
             "images.npy": mutations.damaged([(folder / "dataset/images.npy").read_bytes()]),
         },
     )
+    # Checksums keep out what was damaged by accident, and not what was made to do harm.
+    inputs = st.tuples(one_file, st.sampled_from([True, True, False]))
+
+    def write(drawn: tuple[tuple[str, bytes], bool], to: Path) -> None:
+        write_one(drawn[0], to)
+        if drawn[1]:
+            _mend_checksums(to)
 
     def read(given: Path, output: Path) -> None:
-        data = open_dataset(given)
-        _tried(
-            data.verify,
-            lambda: describe(given),
-            lambda: data.indices("train"),
-            lambda: Framing.from_json(data.info["framing"]),
-            lambda: data.images[np.arange(len(data))],
-            lambda: data.has_counterfactuals and data.counterfactual(0, {data.schema.names[0]: 1}),
-        )
+        def look(data: PreparedDataset) -> None:
+            _tried(
+                data.verify,
+                lambda: describe(given),
+                lambda: data.indices("train"),
+                lambda: Framing.from_json(data.info["framing"]),
+                lambda: data.images[np.arange(len(data))],
+                lambda: data.has_counterfactuals and data.counterfactual(0, {data.schema.names[0]: 1}),
+                lambda: write_text(output / "names.txt", "\n".join(data.names)),
+                lambda: write_json(output / "info.json", data.info),
+            )
 
+        def look_from_afar() -> None:
+            for file in given.iterdir():
+                memory.pipe_file(f"/faces/{file.name}", file.read_bytes())
+            look(open_dataset("memory://faces"))
+
+        os.environ["FADER_CACHE"] = str(output / "cache")
+        _tried(look_from_afar)
+        look(open_dataset(given))
+
+    memory = import_module("fsspec").filesystem("memory")
     return Target(inputs, write, read)
+
+
+def _other_labels(labels: bytes) -> st.SearchStrategy[bytes]:
+    """Files of labels that are whole, but hold something else."""
+    with np.load(io.BytesIO(labels)) as file:
+        arrays = dict(file)
+    numbers = st.one_of(st.integers(0, 255), st.sampled_from([0, 1, 2, 3]))
+    name = st.one_of(st.text(max_size=5), st.sampled_from([*mutations.TEXTS, "9" * 30, "-1", "\u0663", "1_0"]))
+    count = len(arrays["names"])
+    changes = st.one_of(
+        st.lists(name, min_size=count, max_size=count).map(lambda names: {"names": np.array(names)}),
+        st.tuples(st.integers(0, count - 1), numbers).map(lambda at: {"labels": _with(arrays["labels"], *at)}),
+        st.tuples(st.integers(0, count - 1), numbers).map(lambda at: {"splits": _with(arrays["splits"], *at)}),
+        st.tuples(st.sampled_from(sorted(arrays)), st.sampled_from(["i8", "f4", "U9", "?", "S3", "M8[s]", "c16"])).map(
+            lambda drawn: {drawn[0]: np.zeros(arrays[drawn[0]].shape, drawn[1])}
+        ),
+        st.sampled_from(sorted(arrays)).map(lambda key: {key: arrays[key][..., None]}),
+        st.sampled_from(sorted(arrays)).map(lambda key: {key: arrays[key][:-1]}),
+        st.sampled_from(sorted(arrays)).map(lambda key: {key: np.asfortranarray(arrays[key][::-1])}),
+    )
+
+    def saved(changed: dict[str, np.ndarray]) -> bytes:
+        stream = io.BytesIO()
+        np.savez(stream, **(arrays | changed))
+        return stream.getvalue()
+
+    return changes.map(saved)
+
+
+def _with(array: np.ndarray, place: int, value: int) -> np.ndarray:
+    changed = array.copy()
+    changed[place] = value
+    return changed
+
+
+def _mend_checksums(folder: Path) -> None:
+    """Makes `dataset.json` tell of the files that are there, as far as it can be read."""
+    from fader.datasets.prepared import BLOCK, SPLITS
+
+    try:
+        info = json.loads((folder / "dataset.json").read_bytes())
+        labels, images = ((folder / name).read_bytes() for name in ("labels.npz", "images.npy"))
+        length = max(1, info["size"]) ** 2 * info["channels"] * BLOCK
+        pixels = images[10 + int.from_bytes(images[8:10], "little") :]
+        blocks = [pixels[at : at + length] for at in range(0, len(pixels), length)]
+        checksums = [hashlib.sha256(block).hexdigest() for block in blocks]
+        info["checksums"] = {"images.npy": checksums, "labels.npz": hashlib.sha256(labels).hexdigest()}
+        with np.load(io.BytesIO(labels)) as file:
+            info["splits"] = {name: int((file["splits"] == k).sum()) for k, name in enumerate(SPLITS)}
+        (folder / "dataset.json").write_bytes(mutations.json_bytes(info))
+    except Exception:  # What is damaged so far is found without checksums.
+        return
 
 
 def models(folder: Path) -> Target:
@@ -293,7 +469,12 @@ def classifiers(folder: Path) -> Target:
             "classifier.safetensors": mutations.damaged_safetensors([weights]),
         },
     )
-    return Target(inputs, write, lambda given, output: _tried(lambda: load_classifier(given), lambda: describe(given)))
+
+    def read(given: Path, output: Path) -> None:
+        _tried(lambda: describe(given))
+        load_classifier(given)
+
+    return Target(inputs, write, read)
 
 
 def released(folder: Path) -> Target:
@@ -305,10 +486,10 @@ def released(folder: Path) -> Target:
 
     networks, classifiers = released_files(folder)
     zipped = [data for data in networks if data.startswith(b"PK")]
-    content = st.one_of(mutations.damaged_zip(zipped), mutations.damaged(networks))
-    inputs = st.one_of(
-        st.tuples(content, st.none()), st.tuples(st.just(networks[0]), mutations.damaged(classifiers).map(lambda x: x))
-    )
+    zipped_classifiers = [data for data in classifiers if data.startswith(b"PK")]
+    content = mutations.often(mutations.damaged_torch(zipped), mutations.damaged(networks), 4)
+    judges = mutations.often(mutations.damaged_torch(zipped_classifiers), mutations.damaged(classifiers), 4)
+    inputs = st.one_of(st.tuples(content, st.none()), st.tuples(st.just(networks[0]), judges))
 
     def write(drawn: tuple[bytes, bytes | None], to: Path) -> None:
         _write(to / "network.pth", drawn[0])
@@ -330,17 +511,41 @@ def runs(folder: Path) -> Target:
     import torch
 
     from fader.config import Config
+    from fader.datasets.portraits.source import prepare_portraits
+    from fader.datasets.prepared import open_dataset
+    from fader.demo import report_of_model
     from fader.info import describe
+    from fader.model import save_model
+    from fader.networks.weights import save_weights
     from fader.training.checkpoints import newest_checkpoint, save_checkpoint
-    from fader.training.choice import open_run_dataset, show_candidates
+    from fader.training.choice import choose, open_run_dataset, show_candidates
+    from fader.training.classifier import Classifier, save_classifier
     from fader.training.records import read_records
     from fader.training.run import RunOf, open_run
-    from tests.models import SCHEMA
+    from tests.formats.make import HERE as FORMATS
+    from tests.models import tiny_model
 
     run = folder / "run"
     save_checkpoint(run / "checkpoints", 7, {"player": {"weight": torch.zeros(3, 2)}, "list": [1, "two", None]})
-    about = {"path": str(folder / "nowhere"), "name": "faces", "fingerprint": "0123456789abcdef"}
-    description = RunOf(run, Config(), SCHEMA, about, None).to_json()
+    prepare_portraits(folder / "portraits", count=12, size=32, workers=1)
+    data = open_dataset(folder / "portraits")
+    schema = data.schema.select(["Smiling", "Eyeglasses"])
+    model = tiny_model(schema)
+    assert isinstance(model.config, Config)
+    about = {"path": str(folder / "portraits"), "name": "portraits", "fingerprint": data.fingerprint}
+    description = RunOf(run, model.config, schema, about, None).to_json()
+    (run / "candidates").mkdir()
+    save_weights(model.network, run / "candidates/epoch-0001.safetensors")
+    candidate = (run / "candidates/epoch-0001.safetensors").read_bytes()
+    save_model(model, run / "model")
+    assert model.classifier is not None
+    assert model.classifier_config is not None
+    known = {"accuracy": dict.fromkeys(schema.names, 0.9), "dataset": data.fingerprint}
+    save_classifier(Classifier(model.classifier, schema, 32, 3, model.classifier_config, known), run / "classifier")
+    with zipfile.ZipFile(FORMATS / "evaluation-1.zip") as archive:
+        report = json.loads(archive.read("report.json"))
+    report["meta"]["model"]["selection"] = model.selection
+    _write(run / "evaluation/report.json", mutations.json_bytes(report))
     _write(run / "run.json", mutations.json_bytes(description))
     records = [
         {"kind": "train", "step": 5, "loss": 0.5},
@@ -351,7 +556,7 @@ def runs(folder: Path) -> Target:
             "seconds": 9.5,
             "mse": 0.1,
             "mean_accuracy": 0.5,
-            "accuracy": dict.fromkeys(SCHEMA.names, 0.5),
+            "accuracy": dict.fromkeys(schema.names, 0.5),
         },
         {"kind": "epoch", "step": 7, "epoch": 1, "stage": "gan", "seconds": 9.5, "loss": 1.0},
     ]
@@ -365,7 +570,9 @@ def runs(folder: Path) -> Target:
                 mutations.damaged([(run / "metrics.jsonl").read_bytes()]),
                 mutations.damaged_json([records]).map(_lines),
             ),
-            checkpoint: mutations.damaged_zip([(run / checkpoint).read_bytes()]),
+            checkpoint: mutations.damaged_torch([(run / checkpoint).read_bytes()]),
+            "candidates/epoch-0001.safetensors": mutations.damaged_safetensors([candidate]),
+            "evaluation/report.json": mutations.damaged_json_bytes([report]),
         },
     )
 
@@ -374,15 +581,81 @@ def runs(folder: Path) -> Target:
             lambda: newest_checkpoint(given / "checkpoints"),
             lambda: read_records(given / "metrics.jsonl"),
             lambda: describe(given),
-            lambda: show_candidates(given),
             lambda: open_run_dataset(open_run(given)),
+            lambda: report_of_model(given),
+            lambda: choose(given, 1),
         )
+        show_candidates(given, count=1)
 
     return Target(inputs, write, read, own=True)
 
 
 def _lines(records: Any) -> bytes:
     return b"\n".join(map(mutations.json_bytes, records if isinstance(records, list) else [records])) + b"\n"
+
+
+def edits(folder: Path) -> Target:
+    """Folders of edited pictures, gone on with."""
+    from fader.editing.folder import edit_folder
+    from fader.model import save_model
+    from tests.models import tiny_model
+
+    model, edited = folder / "model", folder / "edits/edited"
+    save_model(tiny_model(), model)
+    (folder / "edits/pictures/a").mkdir(parents=True)
+    for name in ("a/b.png", "c.png"):
+        portrait().save(folder / "edits/pictures" / name)
+    edit_folder(model, folder / "edits/pictures", edited, {"Smiling": 1}, device="cpu", workers=1)
+    lines = (edited / "manifest-0.jsonl").read_bytes()
+    records = [json.loads(line) for line in lines.splitlines()]
+    inputs, write = _one_damaged(
+        folder / "edits",
+        {
+            "edited/edits.json": mutations.damaged_json_bytes([json.loads((edited / "edits.json").read_bytes())]),
+            "edited/manifest-0.jsonl": st.one_of(
+                mutations.damaged([lines]), mutations.damaged_json([records]).map(_lines)
+            ),
+        },
+    )
+
+    def read(given: Path, output: Path) -> None:
+        def edit(edited: Path, overwrite: bool = False) -> None:
+            pictures, values = given / "pictures", {"Smiling": 1}
+            edit_folder(model, pictures, edited, values, device="cpu", workers=1, overwrite=overwrite)
+
+        shutil.copytree(given / "edited", output / "edited")
+        _tried(lambda: edit(output / "edited", overwrite=True))
+        edit(given / "edited")
+
+    return Target(inputs, write, read, own=True)
+
+
+def runtimes(folder: Path) -> Target:
+    """What npm packed: archives of the runtime that exported pages have."""
+    from fader.export.runtime import WASM, _from_archive, copy_runtime
+
+    seeds, plain = [], []
+    for kind in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w", format=kind) as archive:
+            for file in (*WASM.files, "x" * 120):
+                name = file if isinstance(file, str) else file.name
+                info = tarfile.TarInfo(f"package/dist/{name}")
+                info.size = 2000
+                archive.addfile(info, io.BytesIO(b"content " * 250))
+        plain.append(stream.getvalue())
+        seeds.append(gzip.compress(stream.getvalue()))
+    bombs = [gzip.compress(data[:156] + kind + data[157:] + bytes(2**24)) for data in plain for kind in (b"x", b"L")]
+    inside = mutations.damaged(plain).map(gzip.compress)
+    inputs = mutations.often(st.one_of(inside, mutations.damaged(seeds)), st.sampled_from(bombs), 20)
+
+    def read(given: Path, output: Path) -> None:
+        package = given / "package.tgz"
+        _tried(lambda: copy_runtime(WASM, package, output / "runtime"))
+        if _from_archive(package)(WASM.loader.name) is None:
+            raise UserError("it is not in there.")
+
+    return Target(inputs, lambda data, to: _write(to / "package.tgz", data), read)
 
 
 def studies(folder: Path) -> Target:
@@ -412,9 +685,9 @@ def studies(folder: Path) -> Target:
         _tried(
             lambda: import_results(given, given / "results.csv"),
             lambda: open_key(open_study(given)),
-            lambda: report(given, output / "report", overwrite=True),
             lambda: export(given, output / "turk", "https://example.org/pictures", overwrite=True),
         )
+        report(given, output / "report", overwrite=True)
 
     return Target(inputs, write, read, own=True)
 
@@ -428,8 +701,9 @@ def _turk_rows(names: list[str]) -> list[list[str]]:
 
 
 def published(folder: Path) -> Target:
-    """The labels of Oxford-102, and the text files of CelebA."""
+    """The labels and captions of Oxford-102, and the text files of CelebA."""
     from fader.datasets.celeba import prepare_celeba
+    from fader.datasets.flowers import prepare_flowers
     from fader.datasets.matlab import read_whole_numbers
 
     seeds = [b"x" * 124 + b"\0\1IM" + _matrix(compressed) for compressed in (False, True)]
@@ -447,31 +721,56 @@ def published(folder: Path) -> Target:
         folder / "celeba", {name: mutations.damaged([content]) for name, content in celeba.items()}
     )
 
+    captions = {
+        f"text_c10/class_00001/image_{number:05}.txt": b"A flower with pink petals.\n" * 10 for number in (1, 2, 3)
+    }
+    for number in (1, 2, 3):
+        _write(folder / f"flowers/jpg/image_{number:05}.jpg", stream.getvalue())
+    for name, content in captions.items():
+        _write(folder / "flowers" / name, content)
+    _write(folder / "flowers/imagelabels.mat", b"x" * 124 + b"\0\1IM" + _matrix(False, [1, 1, 1]))
+    sets = (("trnid", 1), ("valid", 2), ("tstid", 3))
+    parts = b"".join(_matrix(False, [number], name) for name, number in sets)
+    _write(folder / "flowers/setid.mat", b"x" * 124 + b"\0\1IM" + parts)
+    flowers, write_flowers = _one_damaged(
+        folder / "flowers",
+        {name: mutations.damaged([content]) for name, content in captions.items()}
+        | {
+            name: mutations.damaged([(folder / "flowers" / name).read_bytes()])
+            for name in ("imagelabels.mat", "setid.mat")
+        },
+    )
+
     def write(drawn: Any, to: Path) -> None:
         if isinstance(drawn, bytes):
             _write(to / "labels.mat", drawn)
-        else:
+        elif drawn[0] in celeba:
             write_celeba(drawn, to)
+        else:
+            write_flowers(drawn, to)
 
     def read(given: Path, output: Path) -> None:
         if (given / "labels.mat").exists():
             read_whole_numbers((given / "labels.mat").read_bytes(), "labels.mat")
+        elif (given / "jpg").exists():
+            prepare_flowers(given, output / "dataset", size=32, published_split=True, workers=1, overwrite=True)
         else:
             prepare_celeba(given, output / "dataset", size=32, workers=1, overwrite=True)
 
-    return Target(st.one_of(mutations.damaged(seeds), texts), write, read)
+    return Target(st.one_of(mutations.damaged(seeds), texts, flowers), write, read)
 
 
-def _matrix(compressed: bool) -> bytes:
-    """An array of a MATLAB file: labels 1 x 6 of doubles."""
+def _matrix(compressed: bool, values: Sequence[float] = range(6), name: str = "labels") -> bytes:
+    """An array of a MATLAB file: 1 x N of doubles."""
     import struct
     import zlib
 
     def element(kind: int, data: bytes) -> bytes:
         return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
 
-    parts = element(6, struct.pack("<II", 6, 0)) + element(5, struct.pack("<ii", 1, 6)) + element(1, b"labels")
-    matrix = element(14, parts + element(9, np.arange(6.0).tobytes()))
+    shape = struct.pack("<ii", 1, len(values))
+    parts = element(6, struct.pack("<II", 6, 0)) + element(5, shape) + element(1, name.encode())
+    matrix = element(14, parts + element(9, np.array(values, np.float64).tobytes()))
     if not compressed:
         return matrix
     packed = zlib.compress(matrix)
@@ -491,7 +790,7 @@ def studio(folder: Path) -> Target:
     headers = {"Origin": site.origins[0], "Host": "127.0.0.1:8766"}
     client = TestClient(application([Bench(tiny_model(), "faces")], site), base_url=site.link, headers=headers)
     client.__enter__()  # One event loop for all inputs; it ends with the process.
-    files = list(picture_seeds().values())
+    files = [data for data in picture_seeds().values() if _is_read(data)]
     photo = client.post("api/photos", content=files[0]).json()["id"]
     place = {"x": 24, "y": 24, "side": 48, "angle": 0.5}
     opening = {"model": "0", "photo": photo, "placement": place}
@@ -596,6 +895,8 @@ TARGETS: dict[str, Make] = {
     "classifiers": classifiers,
     "released": released,
     "runs": runs,
+    "edits": edits,
+    "runtimes": runtimes,
     "studies": studies,
     "published": published,
     "studio": studio,

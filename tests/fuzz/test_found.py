@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import tarfile
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -14,6 +17,10 @@ from fader.datasets.celeba import _published_rows
 from fader.datasets.portraits.source import prepare_portraits
 from fader.datasets.prepared import open_dataset
 from fader.datasets.remote import is_remembered, remember
+from fader.demo import report_of_model
+from fader.errors import UserError
+from fader.export.runtime import WASM, copy_runtime
+from fader.images import open_picture
 from fader.info import describe
 from fader.study.report import report
 from fader.study.turk import import_results
@@ -22,7 +29,7 @@ from fader.training.choice import open_run_dataset, show_candidates
 from fader.training.records import read_records
 from fader.training.run import RunOf, open_run
 from tests.fuzz.seeds import small_study
-from tests.fuzz.targets import _csv, _turk_rows
+from tests.fuzz.targets import _csv, _tried, _turk_rows
 from tests.models import SCHEMA
 from tests.refusals import refusal
 
@@ -122,3 +129,42 @@ def test_a_damaged_key_and_damaged_answers(tmp_path: Path) -> None:
     content[4096:] = b"\xff" * len(content[4096:])
     study.answers.write_bytes(content)
     assert "answers.sqlite" in refusal(lambda: report(study.folder))
+
+
+def test_a_package_that_unpacks_to_no_end_or_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fader.export.runtime.MOST", 100_000)
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        info = tarfile.TarInfo(f"package/dist/{WASM.loader.name}")
+        info.size = 200_000
+        archive.addfile(info, io.BytesIO(bytes(info.size)))
+    packed = gzip.compress(stream.getvalue())
+    damaged = packed[:20] + b"\xff" * 8 + packed[28:]
+    for content, says in ((packed, "unpacks to over 100,000 bytes"), (damaged, "cannot be read"), (b"", "cannot be")):
+        (tmp_path / "package.tgz").write_bytes(content)
+        with pytest.raises(UserError, match=says):
+            copy_runtime(WASM, tmp_path / "package.tgz", tmp_path / says)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"meta": {"model": 1}}'])
+def test_a_damaged_report_of_the_demo_is_made_again(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation/report.json").write_bytes(content)
+    assert report_of_model(tmp_path) is None
+
+
+def test_a_lack_of_memory_is_not_the_pictures_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.Image.open", Mock(side_effect=MemoryError))
+    with pytest.raises(MemoryError):
+        open_picture(io.BytesIO(b"a picture"))
+
+
+def test_a_lack_of_memory_behind_a_refusal_is_found() -> None:
+    def refuse() -> None:
+        try:
+            raise MemoryError
+        except MemoryError:
+            raise UserError("It is damaged.") from None
+
+    with pytest.raises(MemoryError):
+        _tried(refuse)

@@ -1,4 +1,4 @@
-"""A short run of every target; `make fuzz` is the long one."""
+"""A short run of every target, always of the same inputs, so that it can be repeated; `make fuzz` is the long one."""
 
 from __future__ import annotations
 

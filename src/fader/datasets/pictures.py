@@ -263,8 +263,10 @@ def _checked_entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.
             raise UserError(
                 f"{path}: its entry {name!r} claims {entry.file_size:,} bytes, over the limit of {MAX_ENTRY_BYTES:,}."
             )
+        # As the system takes it: two names of one path are two entries of one name.
+        name = "/".join(part for part in name.split("/") if part not in ("", "."))
         packed += entry.compress_size
-        if entry.is_dir() or _junk(name):
+        if not name or entry.is_dir() or _junk(name):
             continue
         if name in entries:
             raise UserError(f"{path}: two of its entries are named {name!r}; pack it again.")

@@ -15,7 +15,7 @@ from fader import alignment, files
 from fader.attributes import Schema
 from fader.datasets.prepared import MAX_SIZE, DatasetWriter, PicturesFile, open_dataset, refuse_long_names
 from fader.datasets.report import report
-from fader.errors import UserError
+from fader.errors import UserError, printable
 from fader.images import Framing, to_picture
 from fader.parallel import map_in_order, processors
 from fader.progress import progress
@@ -95,11 +95,12 @@ def prepare(
     """
     if workers is not None and workers < 1:
         raise UserError(f"workers is {workers}; it has to be at least 1.")
-    refuse_long_names(source.names, len(source.schema))
+    names = [printable(name) for name in source.names]  # Also where they are not UTF-8, as reports name them.
+    refuse_long_names(names, len(source.schema))
     left_out = list(source.left_out)
     if strict and left_out:
         raise _strict_error(left_out[0])
-    total, workers = len(source.names), workers or processors()
+    total, workers = len(names), workers or processors()
     chunk = max(1, min(MAX_CHUNK, CHUNK_BYTES // (source.size**2 * source.channels), total // (CHUNKS * workers)))
     chunks = (range(first, min(first + chunk, total)) for first in range(0, total, chunk))
     workers = min(workers, -(-total // chunk))
@@ -112,7 +113,7 @@ def prepare(
     ):
         for place, reason in results:
             if reason is None:
-                writer.take(place, source.labels[place], int(source.splits[place]), source.names[place])
+                writer.take(place, source.labels[place], int(source.splits[place]), names[place])
             elif strict:
                 raise _strict_error(reason)
             else:

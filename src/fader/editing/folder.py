@@ -37,6 +37,7 @@ from fader.progress import progress
 
 BATCH = 64  # Pictures that the network is given at once; fewer where they are large, or their edits many.
 LONGEST_NAME = 200  # Bytes of an output's name; file systems take 255, and while it is written it has a longer one.
+LONGEST_FOLDER, LONGEST_PATH = 255, 3_900  # Bytes; systems take 4,095 of a path, with room for the longer name.
 MOST_NAMED = 20  # Pictures left out that the closing report names; the manifest has all.
 
 
@@ -245,7 +246,12 @@ class _Editor:
         return self.done.get(name) == sha256 and all((self.output / path).is_file() for path in self._outputs(name))
 
     def _check_name(self, name: str) -> None:
-        if any(len(os.fsencode(PurePosixPath(path).name)) > LONGEST_NAME for path in self._outputs(name)):
+        paths = [PurePosixPath(path) for path in self._outputs(name)]
+        if (
+            any(len(os.fsencode(path.name)) > LONGEST_NAME for path in paths)
+            or any(len(os.fsencode(part)) > LONGEST_FOLDER for path in paths for part in path.parts)
+            or any(len(os.fsencode((self.output / path).absolute())) > LONGEST_PATH for path in paths)
+        ):
             raise UserError(f"{name}: its name is too long for an output to be named after it; shorten it.")
 
 

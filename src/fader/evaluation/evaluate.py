@@ -27,6 +27,7 @@ from fader.files import new_folder, refuse_existing, write_json, write_text
 from fader.images import save_picture
 from fader.locations import ModelLocation
 from fader.model import Ends, Model, load, mark_ends
+from fader.progress import say
 from fader.training.choice import open_run_dataset
 from fader.training.classifier import Classifier
 from fader.training.run import run_at
@@ -88,7 +89,10 @@ def evaluate(
         save_picture(extremes_figure(model, shown, system.measurements, model.device), folder / "extremes.png")
         save_picture(strength_chart({"Model": report}), folder / "strength.png")
     if run is not None and own_place:
-        mark_ends(run.folder, ends_of(report))
+        if load(location, "cpu").fingerprint == model.fingerprint:
+            mark_ends(run.folder, ends_of(report))
+        else:
+            say(f"{location}: it has another model by now than was evaluated, so where faders end is not kept with it.")
     return report
 
 

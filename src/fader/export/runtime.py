@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import shutil
 import subprocess
 import tarfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +20,7 @@ from fader.progress import say
 VERSION = "1.30.0"
 PACKAGE = f"onnxruntime-web@{VERSION}"
 CDN = "https://cdn.jsdelivr.net"
+MOST = 2**29  # Bytes that the package may unpack to; it has about 150 MB.
 PATIENCE = 600  # Seconds that npm may take for some 33 MB.
 LICENCE = """ONNX Runtime Web, https://onnxruntime.ai
 
@@ -133,15 +137,31 @@ def _from_folder(source: Path) -> Callable[[str], bytes | None]:
 def _from_archive(source: Path) -> Callable[[str], bytes | None]:
     def read(name: str) -> bytes | None:
         try:
-            with tarfile.open(source, "r:gz") as archive:
-                content = archive.extractfile(f"package/dist/{name}")
-                return None if content is None else content.read()
-        except KeyError:
-            return None
-        except (OSError, tarfile.TarError, EOFError) as error:
+            with gzip.open(source) as unpacked, tarfile.open(fileobj=_Limited(unpacked), mode="r|") as archive:
+                for member in archive:
+                    if member.name == f"package/dist/{name}" and member.isreg():
+                        content = archive.extractfile(member)
+                        return None if content is None else content.read()
+                return None
+        except (OSError, ValueError, OverflowError, tarfile.TarError, EOFError, zlib.error) as error:
             raise UserError(f"{source}: it cannot be read as a package of npm ({error}).") from None
 
     return read
+
+
+class _Limited(io.RawIOBase):
+    """A stream that refuses to be larger than such a package is: few bytes unpack to as many as one likes."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self._stream = stream
+        self._left = MOST
+
+    def read(self, size: int = -1) -> bytes:
+        content = self._stream.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
+        self._left -= len(content)
+        if self._left < 0:
+            raise ValueError(f"it unpacks to over {MOST:,} bytes")
+        return content
 
 
 def _remedy() -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fader.config import TrainingConfig
-from fader.errors import UserError
+from fader.errors import UserError, ran_out_of_memory
 from fader.memory import keep_freed
 from fader.networks.autoencoder import Encoder
 
@@ -25,8 +25,7 @@ def enough_memory(output: Path) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        # torch has a class of its own for a GPU's memory, and none for the machine's.
-        if not isinstance(error, MemoryError | torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+        if not ran_out_of_memory(error):
             raise
         raise UserError(
             f"{output}: memory ran out; make room and repeat the command, which goes on from the newest checkpoint, or"
