@@ -77,6 +77,7 @@ def test_the_scores_of_the_two_classifiers_are_not_ranked_together(monkeypatch: 
 
 
 def test_features_are_the_judges_unless_others_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
     trained = make_classifier(replace(JUDGE, width=4, max_width=8), 16, 1, SCHEMA).eval()
     classifier = replace(judge(), network=trained)
     pixels = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -141,7 +141,7 @@ Damage = Callable[[dict[str, Any]], object]
         (lambda d: d.update(size=16.0), "none that a classifier reads"),
         (lambda d: d.update(channels=2), "none that a classifier reads"),
         (lambda d: d.pop("accuracy"), "accurate"),
-        (lambda d: d["accuracy"].update(Square=float("nan")), "share from 0 to 1"),
+        (lambda d: d["accuracy"].update(Square=1.5), "share from 0 to 1"),
         (lambda d: d.update(dataset=["x"]), "on which data set"),
     ],
 )
