@@ -116,8 +116,8 @@ def comparison_to_markdown(comparison: dict[str, Any]) -> str:
 The same {next(iter(systems.values()))["meta"]["pictures"]:,} pictures of split {meta["split"]} of
 {markdown.escape(meta["dataset"]["path"])}, judged by one classifier of the {meta["judge"]["architecture"]} architecture
 (seed {meta["judge"]["seed"]}) at {meta["judged_size"]} x {meta["judged_size"]} pixels. The features of KID and
-FID are {_features(meta.get("features", "judge"))}. What the numbers mean is in docs/evaluation.md. In brackets are 95% confidence
-intervals; those of the differences, which are paired on the same pictures, are in report.json.
+FID are {_features(meta.get("features", "judge"))}. What the numbers mean is in docs/evaluation.md. In brackets are 95%
+confidence intervals; those of the differences, which are paired on the same pictures, are in report.json.
 
 {tables(systems)}
 ## Differences to {markdown.escape(first)}
