@@ -91,4 +91,4 @@ def test_features_are_the_judges_unless_others_are_given(monkeypatch: pytest.Mon
     made = to_pixels(from_pixels(real + model.noise), CPU)
     expected = frechet_distance(classifier.features(real).numpy(), classifier.features(made).numpy())
     assert found["fid"][0] == pytest.approx(expected, rel=1e-3)
-    assert found["fid"][0] > 1e-3
+    assert found["fid"][0] > 1e-4
