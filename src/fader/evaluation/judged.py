@@ -33,7 +33,7 @@ def judged(dataset: PreparedDataset) -> PreparedDataset:
 
 
 def judged_part(framing: Framing, dataset: PreparedDataset) -> Box:
-    """Where in what a model makes of a dataset's pictures that is which is judged; `framing` is the model's.
+    """The part of what a model makes of a dataset's pictures that is judged; `framing` is the model's.
 
     Raises UserError if the model does not see all of it.
     """
