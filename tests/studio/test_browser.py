@@ -355,6 +355,16 @@ def test_the_picture_chosen_last_wins(page: Page) -> None:
     expect(page.locator("#message")).to_have_text("")
 
 
+def asked_when_it_comes(page: Page, held: Route) -> list[list[str]]:
+    """What the page asks the server to close when an answer that was held back comes: of each request, its keys."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data or "") if "/api/" in request.url else None)
+    with page.expect_request("**/api/close"):
+        held.continue_()
+    page.wait_for_timeout(200)
+    return [re.findall('"(face|photo|model)"', data) for data in asked]
+
+
 def test_a_start_that_was_given_up_leaves_the_picture_alone(page: Page) -> None:
     choose(page)
     until(page, "location.hash.includes('photo=96x96')")
@@ -363,12 +373,7 @@ def test_a_start_that_was_given_up_leaves_the_picture_alone(page: Page) -> None:
     page.get_by_role("button", name="Portrait 3", exact=True).click()
     page.locator("#model").select_option(label="hostile <b>model")
     until(page, "location.hash.includes('hostile')")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.post_data or "") if "/api/" in request.url else None)
-    with page.expect_request("**/api/close"):
-        held[0].continue_()
-    page.wait_for_timeout(200)
-    assert [re.findall('"(face|photo|model)"', data) for data in asked] == [["face"]]
+    assert asked_when_it_comes(page, held[0]) == [["face"]]
     assert "hostile" in page.evaluate("location.hash")
     with page.expect_request(lambda request: "close" in request.url and '"photo"' in (request.post_data or "")):
         page.locator("#model").select_option(label="portraits")
@@ -383,13 +388,8 @@ def test_a_picture_that_is_still_being_encoded_goes_to_the_model_that_is_chosen(
         choose(page)
     page.locator("#model").select_option(label="hostile <b>model")
     until(page, "location.hash.includes('hostile') && location.hash.includes('photo=96x96')")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.post_data or "") if "/api/" in request.url else None)
-    with page.expect_request("**/api/close"):
-        held[0].continue_()
-    page.wait_for_timeout(200)
     # The face that comes too late is let go; the photo, which is on the desk, is not.
-    assert [re.findall('"(face|photo|model)"', data) for data in asked] == [["face"]]
+    assert asked_when_it_comes(page, held[0]) == [["face"]]
     assert "photo=96x96" in page.evaluate("location.hash")
 
 
